@@ -1,0 +1,135 @@
+"""Every error that RaGAN raises on purpose. A class's docstring is its title; its name gives the problem type.
+
+Which HTTP status answers which error is decided in `app.errors` alone.
+"""
+
+import re
+from collections.abc import Iterable
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field of a request."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pointer: str = Field(description="JSON pointer into the request body, as a URI fragment.", examples=["#/where/age"])
+    detail: str = Field(description="What is wrong with it and what would be right.")
+
+
+class Problem(BaseModel):
+    """An error as it is stored and sent: RFC 9457 without the HTTP status, which the front end adds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str = Field(description="Stable path that names the kind of problem.", examples=["/problems/invalid-request"])
+    title: str
+    detail: str = Field(description="A sentence that says what to do.")
+    errors: tuple[FieldError, ...] = ()
+
+
+class RaganError(Exception):
+    """RaGAN could not do this."""
+
+    def __init__(self, detail: str | None = None, *, errors: Iterable[FieldError] = ()) -> None:
+        self.detail = detail or self.title()
+        self.errors = tuple(errors)
+        super().__init__(self.detail)
+
+    @classmethod
+    def code(cls) -> str:
+        """Kebab-case name of the class, the last part of the problem type."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+
+    @classmethod
+    def title(cls) -> str:
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+    def problem(self) -> Problem:
+        return Problem(type=f"/problems/{self.code()}", title=self.title(), detail=self.detail, errors=self.errors)
+
+
+class MalformedRequest(RaganError):
+    """The request could not be read."""
+
+
+class InvalidRequest(RaganError):
+    """The request asks for something impossible."""
+
+    @classmethod
+    def at(cls, pointer: str, detail: str) -> "InvalidRequest":
+        """The error for a single field; `pointer` as in `#/where/age/min`."""
+        return cls(detail, errors=[FieldError(pointer=pointer, detail=detail)])
+
+
+class UnknownSource(InvalidRequest):
+    """There is no such source."""
+
+
+class UnknownFamily(InvalidRequest):
+    """There is no such family of models."""
+
+
+class NotFound(RaganError):
+    """There is nothing under this id."""
+
+
+class NotAcceptable(RaganError):
+    """There is no such representation."""
+
+
+class WrongState(RaganError):
+    """The resource is not in a state that allows this."""
+
+
+class InUse(RaganError):
+    """Other resources need this one."""
+
+
+class QueueUnavailable(RaganError):
+    """The queue cannot be reached."""
+
+
+class StoreUnavailable(RaganError):
+    """The store cannot be used."""
+
+
+class FamiliesUnpublished(RaganError):
+    """No worker has published its families of models yet."""
+
+
+class RedisMissing(RaganError):
+    """There is no Redis server to start."""
+
+
+class SourceUnreadable(RaganError):
+    """The source's metadata cannot be read."""
+
+
+class ImageUnreadable(RaganError):
+    """The image cannot be read."""
+
+
+class NoUsableImages(RaganError):
+    """No image of the selection can be used."""
+
+
+class TrainingDiverged(RaganError):
+    """The training diverged."""
+
+
+class CheckpointMissing(RaganError):
+    """There is no such checkpoint."""
+
+
+class DevicesUnavailable(RaganError):
+    """This worker has fewer devices than the job asks for."""
+
+
+class WorkerDied(RaganError):
+    """The worker process died."""
+
+
+class InternalError(RaganError):
+    """Something unexpected went wrong."""

@@ -1,0 +1,162 @@
+"""What Redis knows of jobs that are queued or running: status, progress, and the stream of events.
+
+Redis is never the record. A job's end is written to the store first, then here; a key that is lost or stale
+costs a progress bar, not a result.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from redis import Redis
+from redis.client import Pipeline
+
+from worker.contract.errors import WrongState
+from worker.contract.resources import TRANSITIONS, Live, Progress, Status
+from worker.contract.store import Store
+
+EVENTS_KEPT = 20_000
+"""Events of one job that can be replayed; a client that comes later sees the newest so many."""
+EVENTS_LINGER_SECONDS = 3600
+"""How long an ended job's stream stays in Redis beside its file, for clients that are reading it."""
+EVENTS_FILE = "events.jsonl"
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Event:
+    """`id` orders the events of one job over all its runs."""
+
+    id: str
+    type: str
+    data: dict[str, Any]
+
+    @property
+    def order(self) -> tuple[int, int]:
+        return event_order(self.id)
+
+
+def event_order(event_id: str) -> tuple[int, int]:
+    """An event id as two numbers that compare; ValueError if it is not one."""
+    milliseconds, _, sequence = event_id.partition("-")
+    return int(milliseconds), int(sequence or 0)
+
+
+class LiveJobs:
+    """Statuses change only along `TRANSITIONS`, atomically: of two at once, one wins and the other is told."""
+
+    def __init__(self, redis: "Redis", store: Store, clock: Callable[[], datetime] = utc_now) -> None:
+        self._redis = redis
+        self._store = store
+        self._clock = clock
+
+    def read(self, resource_id: str) -> Live | None:
+        stored = self._redis.get(_job_key(resource_id))
+        return Live.model_validate_json(stored) if isinstance(stored, bytes | str) else None
+
+    def create(self, resource_id: str, run: int) -> None:
+        """A job is queued, for the first time or again after it had ended."""
+        self._redis.set(_job_key(resource_id), Live(status=Status.QUEUED, run=run).model_dump_json())
+        self._redis.persist(events_key(resource_id))
+        self.emit(resource_id, "status", {"status": Status.QUEUED})
+
+    def move(self, resource_id: str, run: int, to: Status, *, only_from: Iterable[Status] = tuple(Status)) -> Live:
+        """Change the status; WrongState if it is not in `only_from`, may not be followed by `to`, or the run is over.
+
+        Entering `running` counts an attempt.
+        """
+        allowed = {status for status in only_from if to in TRANSITIONS[status]}
+        moved: list[Live] = []
+
+        def change(transaction: "Pipeline") -> None:
+            moved.clear()
+            stored = transaction.get(_job_key(resource_id))
+            live = Live.model_validate_json(stored) if isinstance(stored, bytes | str) else None
+            if live is None or live.run != run or live.status not in allowed:
+                state = live.status if live and live.run == run else "over"
+                raise WrongState(f"{resource_id} is {state}: it cannot become {to} now.")
+            update: dict[str, Any] = {"status": to}
+            if to is Status.RUNNING:
+                update |= {"attempt": live.attempt + 1, "started_at": live.started_at or self._clock()}
+            moved.append(live.model_copy(update=update))
+            transaction.multi()
+            transaction.set(_job_key(resource_id), moved[0].model_dump_json())
+
+        self._redis.transaction(change, _job_key(resource_id))
+        self.emit(resource_id, "status", {"status": to, "attempt": moved[0].attempt})
+        return moved[0]
+
+    def report(self, resource_id: str, run: int, progress: Progress) -> None:
+        """Show how far a running job is."""
+
+        def change(transaction: "Pipeline") -> None:
+            stored = transaction.get(_job_key(resource_id))
+            transaction.multi()
+            if isinstance(stored, bytes | str):
+                live = Live.model_validate_json(stored)
+                if live.run == run and not live.status.terminal:
+                    updated = live.model_copy(update={"progress": progress})
+                    transaction.set(_job_key(resource_id), updated.model_dump_json())
+
+        self._redis.transaction(change, _job_key(resource_id))
+        self.emit(resource_id, "progress", progress.model_dump(mode="json"))
+
+    def emit(self, resource_id: str, kind: str, data: dict[str, Any]) -> str:
+        """Append an event and return its id."""
+        fields = {"type": kind, "data": json.dumps(data)}
+        identifier = self._redis.xadd(events_key(resource_id), fields, maxlen=EVENTS_KEPT, approximate=True)  # type: ignore[arg-type]
+        return identifier.decode() if isinstance(identifier, bytes) else str(identifier)
+
+    def end(self, resource_id: str, status: Status) -> None:
+        """The manifest is written: close the event stream, keep it as a file, and let Redis forget the job."""
+        self.emit(resource_id, "status", {"status": status})
+        self.emit(resource_id, "end", {"status": status})
+        events = self.events(resource_id)[-EVENTS_KEPT:]
+        lines = (json.dumps({"id": event.id, "type": event.type, "data": event.data}) + "\n" for event in events)
+        self._store.publish_bytes("".join(lines).encode(), resource_id, EVENTS_FILE)
+        self._redis.expire(events_key(resource_id), EVENTS_LINGER_SECONDS)
+        self._redis.delete(_job_key(resource_id))
+
+    def events(self, resource_id: str, after: str = "0-0") -> list[Event]:
+        """Everything after an event id, from the file of earlier runs and from the stream."""
+        start = event_order(after)
+        archived = [event for event in self._archived(resource_id) if event.order > start]
+        newest = archived[-1].id if archived else after
+        entries = self._redis.xrange(events_key(resource_id), min=f"({newest}")
+        return archived + [parse_event(identifier, fields) for identifier, fields in entries]  # type: ignore[union-attr]
+
+    def forget(self, resource_id: str) -> None:
+        """A deleted resource leaves nothing behind."""
+        self._redis.delete(_job_key(resource_id), events_key(resource_id))
+
+    def _archived(self, resource_id: str) -> list[Event]:
+        file = self._store.folder(resource_id) / EVENTS_FILE
+        try:
+            lines = file.read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        return [Event(**json.loads(line)) for line in lines]
+
+
+def parse_event(identifier: bytes | str, fields: dict[Any, Any]) -> Event:
+    """An entry of the Redis stream as an event."""
+    texts = {_text(name): _text(value) for name, value in fields.items()}
+    return Event(id=_text(identifier), type=texts["type"], data=json.loads(texts["data"]))
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _job_key(resource_id: str) -> str:
+    return f"ragan:job:{resource_id}"
+
+
+def events_key(resource_id: str) -> str:
+    """The Redis stream that holds a job's events."""
+    return f"ragan:events:{resource_id}"

@@ -1,0 +1,75 @@
+"""Queues, the functions that may be queued, and the connection both sides use."""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+from redis import Redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+from rq import Queue
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from worker.contract.errors import MalformedRequest
+from worker.contract.resources import Kind
+
+
+class QueueName(StrEnum):
+    """One per kind of worker."""
+
+    PREPARE = "prepare"
+    TRAIN = "train"
+    GENERATE = "generate"
+
+
+ROUTES: Mapping[Kind, tuple[QueueName, str]] = {
+    Kind.DATASET: (QueueName.PREPARE, "worker.jobs.prepare_dataset"),
+    Kind.TRAINING: (QueueName.TRAIN, "worker.jobs.train_model"),
+    Kind.GENERATION: (QueueName.GENERATE, "worker.jobs.generate_images"),
+}
+"""Where each kind's work waits, and the only functions a queue entry may name."""
+
+PATIENT_RETRY = Retry(ExponentialBackoff(base=0.05, cap=1.0), retries=300)
+"""redis-py's own policy gives up within 20 s, and a worker with it."""
+
+
+class AllowListedJob(Job):
+    """An RQ job that runs only what `ROUTES` names: whoever can write to Redis could else name any function."""
+
+    @property
+    def func(self) -> Callable[..., Any]:
+        if self.func_name not in {function for _, function in ROUTES.values()}:
+            raise MalformedRequest(f"The queue holds a job for {self.func_name!r}, which RaGAN does not run.")
+        function: Callable[..., Any] = super().func
+        return function
+
+
+def connect(url: str, *, patient: bool) -> Redis:
+    """A connection that a worker keeps through an outage (`patient`), or one that a web request gives up on."""
+    if patient:
+        return Redis.from_url(url, retry=PATIENT_RETRY, health_check_interval=10)
+    return Redis.from_url(url, socket_connect_timeout=2, socket_timeout=5)
+
+
+def queue(name: QueueName, redis: Redis) -> Queue:
+    """JSON on both sides: RQ's default would unpickle whatever it finds in Redis."""
+    return Queue(name, connection=redis, serializer=JSONSerializer, job_class=AllowListedJob)
+
+
+def enqueue(redis: Redis, kind: Kind, resource_id: str, run: int, *, part: int = 0) -> None:
+    """Queue the work behind a resource; `part` counts the pieces of a generation that takes turns with others."""
+    name, function = ROUTES[kind]
+    queue(name, redis).enqueue_call(
+        function,
+        args=(resource_id, run),
+        job_id=rq_job_id(resource_id, run, part),
+        timeout=-1,
+        result_ttl=0,
+        failure_ttl=24 * 3600,
+    )
+
+
+def rq_job_id(resource_id: str, run: int, part: int = 0) -> str:
+    """RQ's own id for a run of a resource's work."""
+    return f"{resource_id}-{run}-{part}"

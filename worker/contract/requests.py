@@ -1,0 +1,161 @@
+"""What can be asked for: the bodies of the POST routes, with every default."""
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MAX_COUNT = 1_000_000
+"""Images that one generation may ask for."""
+OLDEST_POSSIBLE_AGE = 120
+"""Years; early editions of the NIH metadata list ages such as 414."""
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AgeRange(_Request):
+    """Years, both ends included."""
+
+    min: int | None = Field(None, ge=0, le=OLDEST_POSSIBLE_AGE)
+    max: int | None = Field(None, ge=0, le=OLDEST_POSSIBLE_AGE)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min ({self.min}) is above max ({self.max}): swap them or widen the range")
+        return self
+
+
+class Where(_Request):
+    """A filter over a source's rows. An empty list does not filter."""
+
+    labels: tuple[str, ...] = Field((), description="Findings, as the source spells them.")
+    label_match: Literal["exact", "any", "all"] = Field(
+        "exact",
+        description="`exact`: the findings are these and nothing else; `any`: at least one; `all`: all, maybe more.",
+    )
+    view: tuple[str, ...] = Field((), description="View positions, such as PA and AP.")
+    sex: tuple[str, ...] = Field((), description="M and F.")
+    age: AgeRange = AgeRange()
+
+
+class Split(_Request):
+    """Fractions of the selected images; one patient is never on two sides."""
+
+    train: float = Field(0.8, gt=0, le=1)
+    validation: float = Field(0.1, ge=0, lt=1)
+    test: float = Field(0.1, ge=0, lt=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _omitted_parts_are_empty(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given:
+            return {"train": 0.0, "validation": 0.0, "test": 0.0} | given
+        return given
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the fractions add up to {total:g}: they must add up to 1")
+        return self
+
+
+class DatasetRequest(_Request):
+    """Select images of a source and prepare them for training."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "source": "phantom",
+                    "where": {"labels": ["No Finding"], "view": ["PA"], "age": {"min": 20, "max": 70}},
+                    "image_size": 64,
+                    "limit": 200,
+                }
+            ]
+        }
+    )
+
+    source: str = Field(min_length=1)
+    where: Where = Where()
+    exclude: tuple[str, ...] = Field(
+        ("inverted", "not_frontal", "rotated"),
+        description="Flags of the source's outlier list, and of the checks made on reading, that exclude an image.",
+    )
+    image_size: int = Field(64, ge=8, le=1024, description="Pixels on a side of the prepared, square images.")
+    fit: Literal["pad", "crop"] = Field("pad", description="How an image that is not square is made so.")
+    limit: int | None = Field(None, ge=1, description="At most so many images, drawn by `seed`.")
+    split: Split = Split()
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+
+
+class ModelChoice(_Request):
+    """A family and its hyper-parameters; what is not named is taken from the preset."""
+
+    family: str = "minuscule28"
+    preset: str = Field("default", description="Where hyper-parameters that are not named come from.")
+    hyperparameters: dict[str, Any] = {}
+
+
+class TrainingRequest(_Request):
+    """Train a family on a dataset."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "dataset": "ds_01k00000000000000000000000",
+                    "model": {"family": "dcgan64", "hyperparameters": {"width": 0.5}},
+                    "steps": 800,
+                    "batch_size": 64,
+                }
+            ]
+        }
+    )
+
+    dataset: str
+    model: ModelChoice = ModelChoice()
+    steps: int = Field(2000, ge=1, le=10_000_000)
+    batch_size: int = Field(256, ge=1, le=65_536, description="Real images per step, over all devices.")
+    devices: Literal["all"] | int = Field("all", description="How many devices of the worker, or all of them.")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+    snapshot_every: int = Field(10, ge=1, description="Steps from one picture grid to the next.")
+    checkpoint_every: int = Field(200, ge=1, description="Steps from one checkpoint to the next.")
+    keep_checkpoints: int = Field(3, ge=1, le=1000, description="The newest so many are kept.")
+
+    @model_validator(mode="after")
+    def _shared_out(self) -> Self:
+        if isinstance(self.devices, int):
+            if self.devices < 1:
+                raise ValueError(f"devices is {self.devices}: ask for 1 or more, or for 'all'")
+            if self.batch_size % self.devices:
+                raise ValueError(
+                    f"batch_size {self.batch_size} cannot be shared out evenly over {self.devices} devices: "
+                    f"take a multiple of {self.devices}"
+                )
+        return self
+
+
+class ResumeRequest(_Request):
+    """Carry a training further."""
+
+    steps: int | None = Field(None, ge=1, le=10_000_000, description="The new total; null keeps the old one.")
+
+
+class GenerationRequest(_Request):
+    """Draw synthetic images from a training."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"training": "tr_01k00000000000000000000000", "checkpoint": "latest", "count": 64, "seed": 7}]
+        }
+    )
+
+    training: str
+    checkpoint: Literal["latest"] | int = Field("latest", description="A step, or the newest.")
+    count: int = Field(64, ge=1, le=MAX_COUNT)
+    seed: int = Field(0, ge=0, le=2**32 - 1)
+    labels: tuple[str, ...] | None = Field(None, description="For families that take labels.")

@@ -1,0 +1,107 @@
+"""What a job leaves behind: the `result` of each kind, and what the store holds of families and checkpoints."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from worker.contract.resources import Timestamp
+
+
+class _Result(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class AttritionStep(_Result):
+    """One box of a flow diagram: what was taken away, and what remained."""
+
+    step: str
+    removed: int
+    left: int
+
+
+class Counts(_Result):
+    """Images by each field; an image with two labels counts under both."""
+
+    label: dict[str, int]
+    view: dict[str, int]
+    sex: dict[str, int]
+    age_decade: dict[str, int] = Field(examples=[{"20-29": 12}])
+    split: dict[str, int]
+
+
+class SkippedImage(_Result):
+    """An image that was selected and could not be used."""
+
+    file: str
+    reason: str
+
+
+class Skipped(_Result):
+    """`items` is capped; `total` is not."""
+
+    total: int
+    items: tuple[SkippedImage, ...]
+
+
+class DatasetResult(_Result):
+    """A dataset; in a dry run the last three fields are not known yet."""
+
+    images: int
+    patients: int
+    counts: Counts
+    attrition: tuple[AttritionStep, ...]
+    skipped: Skipped | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+
+
+class CheckpointInfo(_Result):
+    """A named state of a training."""
+
+    step: int
+    created_at: Timestamp
+    bytes: int
+
+
+class SnapshotInfo(_Result):
+    """A picture grid of the same latent points."""
+
+    step: int
+    link: str
+
+
+class TrainingResult(_Result):
+    """How a training went, so far or to its end. Seconds are spent in training steps, over all runs."""
+
+    steps: int
+    images_seen: int
+    seconds: float
+    images_per_second: float | None
+    final: dict[str, float] = Field(description="The last row of metrics.")
+    devices: tuple[str, ...]
+    precision: str
+    checkpoints: tuple[int, ...]
+
+
+class GenerationResult(_Result):
+    """What was drawn, and its provenance."""
+
+    count: int
+    image_size: int
+    seconds: float
+    images_per_second: float
+    provenance: dict[str, str]
+
+
+class FamilyDescription(_Result):
+    """What a worker publishes of a family, so that the front end can offer it and check requests against it."""
+
+    family: str
+    title: str
+    reference: str
+    image_sizes: tuple[int, ...]
+    takes_labels: bool
+    parameters: dict[str, int] = Field(description="Of the reference preset, by network.")
+    presets: dict[str, dict[str, Any]] = Field(description="Every hyper-parameter's value, by preset.")
+    hyperparameters: dict[str, Any] = Field(description="JSON Schema.")
+    published_at: Timestamp

@@ -1,0 +1,30 @@
+"""The settings every part agrees on, read from the environment once and passed on from there."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One field per environment variable; the README's table is checked against this class."""
+
+    model_config = SettingsConfigDict(env_prefix="RAGAN_", frozen=True, env_ignore_empty=True)
+
+    sources: Path = Field(Path("sources"), description="Folder whose sub-folders are the sources.")
+    store: Path = Field(Path(".ragan"), description="Folder where datasets, trainings and generations live.")
+    redis_url: str | None = Field(
+        None,
+        validation_alias="REDIS_URL",
+        description="Address of the Redis server; unset, `ragan up` runs one of its own.",
+    )
+    url: str = Field("http://127.0.0.1:8000", description="Address of the service, for the client verbs.")
+    api_key: SecretStr | None = Field(None, description="Key that the client verbs send as a bearer token.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+    prepare_processes: int | None = Field(
+        None, ge=1, description="Processes that read images while a dataset is prepared; unset: one per CPU core."
+    )
+    cpu_devices: int = Field(
+        1, ge=1, le=64, description="Logical devices that a worker without a GPU makes of its CPU, to try out several."
+    )

@@ -1,0 +1,161 @@
+"""The store: one folder per resource, everything in it written whole or not at all.
+
+    <root>/datasets/<id>/      request.json  manifest.json  images.npy  items.csv  contact-sheet.png
+    <root>/trainings/<id>/     request.json  manifest.json  metrics.jsonl  events.jsonl  snapshots/  checkpoints/
+    <root>/generations/<id>/   request.json  manifest.json  shards/  grid.png
+    <root>/families/<name>.json
+    <root>/.scratch/           what is being made, published by a rename
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from worker.contract.errors import NotFound, StoreUnavailable
+from worker.contract.resources import Kind, Manifest, RequestRecord
+from worker.contract.results import FamilyDescription
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write, flush to disk, then rename: a reader sees the old file or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files that only their owner may read; the front end may run as another user.
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _flush_folder(path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Store:
+    """The one way in which artefacts are written and found. `root` is made if it can be."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    def check(self) -> None:
+        """StoreUnavailable if nothing can be written here."""
+        try:
+            self._scratch_root().mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._scratch_root()):
+                pass
+        except OSError as error:
+            raise StoreUnavailable(
+                f"The store {self.root} cannot be written ({error.strerror}): "
+                "mount it, or point RAGAN_STORE at a folder this user may write."
+            ) from error
+
+    def folder(self, resource_id: str) -> Path:
+        """Where a resource's artefacts are; NotFound for what is not an id."""
+        return self.root / Kind.of(resource_id).collection / resource_id
+
+    def write_request(self, record: RequestRecord) -> None:
+        self._write_record(self.folder(record.id) / "request.json", record)
+
+    def read_request(self, resource_id: str) -> RequestRecord:
+        """NotFound if no such resource was ever asked for, or it was deleted."""
+        try:
+            return RequestRecord.model_validate_json((self.folder(resource_id) / "request.json").read_bytes())
+        except FileNotFoundError as error:
+            kind = Kind.of(resource_id)
+            raise NotFound(f"There is no {kind} {resource_id}; GET /v1/{kind.collection} lists them.") from error
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        self._write_record(self.folder(manifest.id) / "manifest.json", manifest)
+
+    def read_manifest(self, resource_id: str) -> Manifest | None:
+        """The record of how the last finished run ended, None while the first has not ended."""
+        try:
+            return Manifest.model_validate_json((self.folder(resource_id) / "manifest.json").read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def ids(self, kind: Kind) -> list[str]:
+        """Every resource of a kind, newest first."""
+        folder = self.root / kind.collection
+        if not folder.is_dir():
+            return []
+        return sorted((entry.name for entry in folder.iterdir() if entry.name.startswith(kind.prefix)), reverse=True)
+
+    @contextmanager
+    def scratch(self, resource_id: str) -> Iterator[Path]:
+        """A folder of one's own to work in, gone afterwards; what should stay is published from it."""
+        self._scratch_root().mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=self._scratch_root(), prefix=f"{resource_id}."))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def publish(self, made: Path, resource_id: str, name: str) -> Path:
+        """Move a finished file or folder from scratch to `name` below the resource; a file replaces its predecessor."""
+        target = self.folder(resource_id) / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for file in [made, *made.rglob("*")] if made.is_dir() else [made]:
+            if file.is_file():
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
+        if target.is_dir():
+            self._discard(target)
+        os.replace(made, target)
+        _flush_folder(target.parent)
+        return target
+
+    def publish_bytes(self, content: bytes, resource_id: str, name: str) -> Path:
+        """Write a small artefact whole."""
+        target = self.folder(resource_id) / name
+        write_atomically(target, content)
+        return target
+
+    def withdraw(self, resource_id: str, name: str) -> None:
+        """Take one artefact back, at once for every reader."""
+        target = self.folder(resource_id) / name
+        if target.exists():
+            self._discard(target)
+
+    def delete(self, resource_id: str) -> None:
+        """Remove a resource and its files: gone for every reader at once, whatever time the files take."""
+        self._discard(self.folder(resource_id))
+
+    def publish_family(self, description: FamilyDescription) -> None:
+        self._write_record(self.root / "families" / f"{description.family}.json", description)
+
+    def families(self) -> dict[str, FamilyDescription]:
+        """What workers have published, by name."""
+        found = sorted((self.root / "families").glob("[!.]*.json"))
+        return {file.stem: FamilyDescription.model_validate_json(file.read_bytes()) for file in found}
+
+    def _discard(self, path: Path) -> None:
+        self._scratch_root().mkdir(parents=True, exist_ok=True)
+        grave = Path(tempfile.mkdtemp(dir=self._scratch_root(), prefix="discarded."))
+        os.replace(path, grave / path.name)
+        shutil.rmtree(grave)
+
+    def _scratch_root(self) -> Path:
+        return self.root / ".scratch"
+
+    def _write_record(self, path: Path, record: BaseModel) -> None:
+        try:
+            write_atomically(path, record.model_dump_json(indent=2).encode())
+        except OSError as error:
+            raise StoreUnavailable(f"{path} cannot be written: {error.strerror}.") from error
