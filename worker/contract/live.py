@@ -88,7 +88,8 @@ class LiveJobs:
             transaction.set(_job_key(resource_id), moved[0].model_dump_json())
 
         self._redis.transaction(change, _job_key(resource_id))
-        self.emit(resource_id, "status", {"status": to, "attempt": moved[0].attempt})
+        if not to.terminal:  # `end` announces those, once the manifest is written
+            self.emit(resource_id, "status", {"status": to, "attempt": moved[0].attempt})
         return moved[0]
 
     def report(self, resource_id: str, run: int, progress: Progress) -> None:

@@ -176,6 +176,6 @@ def view(record: RequestRecord, manifest: Manifest | None, live: Live | None) ->
     if manifest is not None and manifest.run == record.run:
         ended = manifest.model_dump(include={"status", "started_at", "finished_at", "attempt", "progress", "result"})
         return Resource(**common, **ended, error=manifest.error.model_dump() if manifest.error else None)
-    if live is not None and live.run == record.run and not live.status.terminal:
+    if live is not None and live.run == record.run:
         return Resource(**common, **live.model_dump(exclude={"run"}))
     return Resource(**common, status=Status.QUEUED)
