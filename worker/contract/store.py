@@ -1,10 +1,10 @@
 """The store: one folder per resource, everything in it written whole or not at all.
 
-    <root>/datasets/<id>/      request.json  manifest.json  images.npy  items.csv  contact-sheet.png
-    <root>/trainings/<id>/     request.json  manifest.json  metrics.jsonl  events.jsonl  snapshots/  checkpoints/
-    <root>/generations/<id>/   request.json  manifest.json  shards/  grid.png
-    <root>/families/<name>.json
-    <root>/.scratch/           what is being made, published by a rename
+<root>/datasets/<id>/      request.json  manifest.json  images.npy  items.csv  contact-sheet.png
+<root>/trainings/<id>/     request.json  manifest.json  metrics.jsonl  events.jsonl  snapshots/  checkpoints/
+<root>/generations/<id>/   request.json  manifest.json  shards/  grid.png
+<root>/families/<name>.json
+<root>/.scratch/           what is being made, published by a rename
 """
 
 import os
