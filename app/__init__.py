@@ -1,0 +1,1 @@
+"""HTTP and people: the front end, the command line and the client."""

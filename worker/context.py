@@ -27,7 +27,7 @@ class Reporter(Protocol):
     def should_stop(self) -> bool: ...
 
 
-class StopRequestedError(Exception):
+class StopRequested(Exception):
     """Raised by a stage that was told to stop, with the result so far if there is one worth keeping."""
 
     def __init__(self, result: Any = None) -> None:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from redis import Redis
 from redis.client import Pipeline
@@ -23,8 +23,11 @@ EVENTS_LINGER_SECONDS = 3600
 """How long an ended job's stream stays in Redis beside its file, for clients that are reading it."""
 EVENTS_FILE = "events.jsonl"
 
+_Entries = list[tuple[bytes, dict[bytes, bytes]]]
+
 
 def utc_now() -> datetime:
+    """The clock of every record; passed in, so that a test can hold it."""
     return datetime.now(UTC)
 
 
@@ -129,7 +132,7 @@ class LiveJobs:
         archived = [event for event in self._archived(resource_id) if event.order > start]
         newest = archived[-1].id if archived else after
         entries = self._redis.xrange(events_key(resource_id), min=f"({newest}")
-        return archived + [parse_event(identifier, fields) for identifier, fields in entries]  # type: ignore[union-attr]
+        return archived + [parse_event(identifier, fields) for identifier, fields in cast("_Entries", entries)]
 
     def forget(self, resource_id: str) -> None:
         """A deleted resource leaves nothing behind."""

@@ -31,8 +31,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes files that only their owner may read; the front end may run as another user.
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -117,7 +117,7 @@ class Store:
                     os.fsync(written.fileno())
         if target.is_dir():
             self._discard(target)
-        os.replace(made, target)
+        made.replace(target)
         _flush_folder(target.parent)
         return target
 
@@ -148,7 +148,7 @@ class Store:
     def _discard(self, path: Path) -> None:
         self._scratch_root().mkdir(parents=True, exist_ok=True)
         grave = Path(tempfile.mkdtemp(dir=self._scratch_root(), prefix="discarded."))
-        os.replace(path, grave / path.name)
+        path.replace(grave / path.name)
         shutil.rmtree(grave)
 
     def _scratch_root(self) -> Path:

@@ -1,0 +1,1 @@
+"""One module per verb. Stages never import each other: what one leaves in the store, the next reads."""
