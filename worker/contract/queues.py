@@ -6,8 +6,8 @@ from typing import Any
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff
-from redis.retry import Retry
-from rq import Queue
+from redis.retry import Retry as RetryPolicy
+from rq import Queue, Retry
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -30,7 +30,12 @@ ROUTES: Mapping[Kind, tuple[QueueName, str]] = {
 }
 """Where each kind's work waits, and the only functions a queue entry may name."""
 
-PATIENT_RETRY = Retry(ExponentialBackoff(base=0.05, cap=1.0), retries=300)
+MAX_ATTEMPTS = 3
+"""A job whose process dies is started again until it has had so many."""
+FAILURE_TTL_SECONDS = 24 * 3600
+"""How long RQ keeps its own note of a job that died, for whoever looks for the cause."""
+
+PATIENT_RETRY = RetryPolicy(ExponentialBackoff(base=0.05, cap=1.0), retries=300)
 """redis-py's own policy gives up within 20 s, and a worker with it."""
 
 
@@ -43,6 +48,12 @@ class AllowListedJob(Job):
             raise MalformedRequest(f"The queue holds a job for {self.func_name!r}, which RaGAN does not run.")
         function: Callable[..., Any] = super().func
         return function
+
+    @property
+    def success_callback(self) -> None:
+        """RaGAN queues no callbacks, so none found in Redis is run."""
+
+    failure_callback = stopped_callback = success_callback
 
 
 def connect(url: str, *, patient: bool) -> Redis:
@@ -57,19 +68,20 @@ def queue(name: QueueName, redis: Redis) -> Queue:
     return Queue(name, connection=redis, serializer=JSONSerializer, job_class=AllowListedJob)
 
 
-def enqueue(redis: Redis, kind: Kind, resource_id: str, run: int, *, part: int = 0) -> None:
-    """Queue the work behind a resource; `part` counts the pieces of a generation that takes turns with others."""
+def enqueue(redis: Redis, kind: Kind, resource_id: str, run: int, turn: int = 0) -> None:
+    """Queue the work behind a resource. A long generation takes turns with others: each turn is queued anew."""
     name, function = ROUTES[kind]
     queue(name, redis).enqueue_call(
         function,
-        args=(resource_id, run),
-        job_id=rq_job_id(resource_id, run, part),
+        args=(resource_id, run, turn) if turn else (resource_id, run),
+        job_id=rq_job_id(resource_id, run, turn),
         timeout=-1,
         result_ttl=0,
-        failure_ttl=24 * 3600,
+        failure_ttl=FAILURE_TTL_SECONDS,
+        retry=Retry(max=MAX_ATTEMPTS - 1),
     )
 
 
-def rq_job_id(resource_id: str, run: int, part: int = 0) -> str:
-    """RQ's own id for a run of a resource's work."""
-    return f"{resource_id}-{run}-{part}"
+def rq_job_id(resource_id: str, run: int, turn: int = 0) -> str:
+    """RQ's own id for one turn of one run of a resource's work."""
+    return f"{resource_id}-{run}-{turn}"

@@ -36,13 +36,15 @@ class Status(StrEnum):
 
 TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.QUEUED: frozenset({Status.RUNNING, Status.CANCELED, Status.FAILED}),
-    Status.RUNNING: frozenset({Status.QUEUED, Status.CANCELING, Status.SUCCEEDED, Status.FAILED, Status.CANCELED}),
+    Status.RUNNING: frozenset(
+        {Status.RUNNING, Status.QUEUED, Status.CANCELING, Status.SUCCEEDED, Status.FAILED, Status.CANCELED}
+    ),
     Status.CANCELING: frozenset({Status.CANCELED, Status.SUCCEEDED, Status.FAILED}),
     Status.SUCCEEDED: frozenset({Status.QUEUED}),
     Status.FAILED: frozenset({Status.QUEUED}),
     Status.CANCELED: frozenset({Status.QUEUED}),
 }
-"""What may follow what; from a terminal status only a resumed training goes on."""
+"""What may follow what. A job whose worker died is started again; from a terminal status only a resume goes on."""
 
 
 class Kind(StrEnum):

@@ -1,0 +1,215 @@
+"""The functions that RQ calls, and the one place where an exception becomes a job's error."""
+
+import logging
+import threading
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from pydantic import BaseModel
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Retry
+
+from worker.context import JobContext, StopRequested
+from worker.contract.errors import InternalError, Problem, RaganError, WorkerDied, WrongState
+from worker.contract.live import LiveJobs, utc_now
+from worker.contract.queues import connect, enqueue
+from worker.contract.requests import DatasetRequest, GenerationRequest, TrainingRequest
+from worker.contract.resources import Live, Manifest, Progress, RequestRecord, Status
+from worker.contract.settings import Settings
+from worker.contract.store import Store
+
+SHUTDOWN = threading.Event()
+"""Set by the signal handler of a worker that is told to stop; the job in hand is then handed back."""
+UNLIMITED = 1_000_000
+
+log = logging.getLogger("ragan.jobs")
+
+Stage = Callable[[RequestRecord, JobContext], BaseModel | None]
+
+
+def prepare_dataset(resource_id: str, run: int) -> Retry | None:
+    """Select and prepare the images of a dataset."""
+
+    def stage(record: RequestRecord, context: JobContext) -> BaseModel:
+        from worker.sources.registry import SourceCatalog
+        from worker.stages.prepare import prepare
+
+        request = DatasetRequest.model_validate(record.request)
+        return prepare(request, SourceCatalog(context.settings.sources).get(request.source), context)
+
+    return _attempt(resource_id, run, stage)
+
+
+def train_model(resource_id: str, run: int) -> Retry | None:
+    """Train a family on a dataset, from its newest checkpoint if there is one."""
+
+    def stage(record: RequestRecord, context: JobContext) -> BaseModel:
+        # TensorFlow takes seconds to load: only the process that trains pays for it.
+        from worker.dataset import Dataset
+        from worker.stages.train import train
+
+        request = TrainingRequest.model_validate(record.request)
+        return train(request, Dataset.open(context.store.folder(request.dataset)), context)
+
+    return _attempt(resource_id, run, stage)
+
+
+def generate_images(resource_id: str, run: int, turn: int = 0) -> Retry | None:
+    """Draw images for about a second, then queue the rest behind the others, as the next turn."""
+
+    def stage(record: RequestRecord, context: JobContext) -> BaseModel | None:
+        from worker.stages.generate import generate
+
+        return generate(GenerationRequest.model_validate(record.request), context)
+
+    return _attempt(resource_id, run, stage, turn)
+
+
+def fail_dead_job(resource_id: str, run: int, cause: str) -> None:
+    """Record the end of a job whose process died once too often."""
+    _, store, live = _environment()
+    record = store.read_request(resource_id)
+    if record.run != run or (state := live.read(resource_id)) is None:
+        return
+    error = WorkerDied(
+        f"The process that did this work died {state.attempt} times, last with: {cause}. If memory is short, ask for a "
+        "smaller batch or fewer images; the worker's log says more."
+    )
+    _finish(store, live, record, state, Status.FAILED, error=error.problem())
+
+
+class _RedisReporter:
+    """A job's line to the outside; progress that cannot be shown is not worth failing for."""
+
+    def __init__(self, live: LiveJobs, resource_id: str, run: int) -> None:
+        self._live = live
+        self._id = resource_id
+        self._run = run
+
+    def report(self, progress: Progress) -> None:
+        try:
+            self._live.report(self._id, self._run, progress)
+        except RedisError as error:
+            log.warning("%s: progress could not be shown: %s", self._id, error)
+
+    def emit(self, kind: str, data: dict[str, Any]) -> None:
+        try:
+            self._live.emit(self._id, kind, data)
+        except RedisError as error:
+            log.warning("%s: a %s event could not be shown: %s", self._id, kind, error)
+
+    def should_stop(self) -> bool:
+        return SHUTDOWN.is_set() or self.canceled()
+
+    def canceled(self) -> bool:
+        state = self._live.read(self._id)
+        return state is not None and state.run == self._run and state.status is Status.CANCELING
+
+
+def _attempt(resource_id: str, run: int, stage: Stage, turn: int = 0) -> Retry | None:
+    """One attempt at one job, or one turn of it: start, work, and write down how it ended."""
+    settings, store, live = _environment()
+    record = store.read_request(resource_id)
+    state = _start(live, resource_id, run, turn)
+    if state is None:
+        log.info("%s: run %d is over; nothing to do", resource_id, run)
+        return None
+    if state.status is Status.CANCELING:
+        _finish(store, live, record, state, Status.CANCELED)
+        return None
+
+    reporter = _RedisReporter(live, resource_id, run)
+    with store.scratch(resource_id) as scratch:
+        context = JobContext(
+            resource_id=resource_id, store=store, scratch=scratch, settings=settings, reporter=reporter
+        )
+        try:
+            result = stage(record, context)
+        except StopRequested as stop:
+            if not reporter.canceled():
+                live.move(resource_id, run, Status.QUEUED)
+                return Retry(max=UNLIMITED)
+            _finish(store, live, record, state, Status.CANCELED, context, result=stop.result)
+        except RaganError as error:
+            context.log.warning("failed: %s", error.detail)
+            _finish(store, live, record, state, Status.FAILED, context, error=error.problem())
+        except Exception as error:
+            context.log.exception("failed unexpectedly")
+            _finish(store, live, record, state, Status.FAILED, context, error=_unexpected(error))
+        else:
+            if result is None:
+                enqueue(_redis(), record.kind, resource_id, run, turn=turn + 1)
+            else:
+                _finish(store, live, record, state, Status.SUCCEEDED, context, result=result)
+    return None
+
+
+def _start(live: LiveJobs, resource_id: str, run: int, turn: int) -> Live | None:
+    """The state to work in, None if this run is over; a later turn belongs to the attempt of the first."""
+    state = live.read(resource_id)
+    if state is None or state.run != run or state.status.terminal:
+        return None
+    if state.status is Status.CANCELING or turn:
+        return state
+    try:
+        return live.move(resource_id, run, Status.RUNNING)
+    except WrongState:  # cancelled since it was read
+        return live.read(resource_id)
+
+
+def _finish(
+    store: Store,
+    live: LiveJobs,
+    record: RequestRecord,
+    state: Live,
+    status: Status,
+    context: JobContext | None = None,
+    *,
+    result: BaseModel | None = None,
+    error: Problem | None = None,
+) -> None:
+    """The manifest first, which is the record; then Redis, which only tells of it."""
+    manifest = Manifest(
+        id=record.id,
+        kind=record.kind,
+        run=record.run,
+        status=status,
+        started_at=state.started_at,
+        finished_at=utc_now(),
+        attempt=state.attempt,
+        progress=context.last_progress if context else state.progress,
+        result=result.model_dump(mode="json") if result else None,
+        error=error,
+        versions=_versions(),
+    )
+    store.write_manifest(manifest)
+    live.end(record.id, status)
+
+
+def _unexpected(error: Exception) -> Problem:
+    return InternalError(
+        f"The work stopped with an error nobody foresaw ({type(error).__name__}); the worker's log has the details. "
+        "Please report it with the id of this resource."
+    ).problem()
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("ragan", "numpy", "pillow", "rq")}
+
+
+@cache
+def _redis() -> Redis:
+    settings = Settings()
+    if settings.redis_url is None:
+        raise RuntimeError("a worker process needs REDIS_URL")
+    return connect(settings.redis_url, patient=True)
+
+
+def _environment() -> tuple[Settings, Store, LiveJobs]:
+    settings = Settings()
+    store = Store(settings.store)
+    return settings, store, LiveJobs(_redis(), store)

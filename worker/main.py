@@ -1,0 +1,143 @@
+"""Starts one worker for one queue. The process that waits for jobs never imports TensorFlow to train.
+
+A training or preparation runs in a fresh process per job, so that its memory, the GPU's too, is freed when it ends.
+Generation runs in this process, which keeps TensorFlow and the last models warm.
+"""
+
+import ctypes
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from typing import Any
+
+from redis import Redis
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.worker import BaseWorker, SimpleWorker, SpawnWorker
+
+from worker import jobs
+from worker.contract.queues import AllowListedJob, QueueName, connect, queue
+from worker.contract.settings import Settings
+from worker.contract.store import Store
+
+LEASE_SECONDS = 15
+"""A job whose worker was not heard of for so long is given to another one (three missed heartbeats)."""
+HEARTBEAT_SECONDS = 5
+WARM_LEASE_SECONDS = 120
+"""A warm worker sends no heartbeat during a turn; the first turn loads TensorFlow."""
+PR_SET_PDEATHSIG = 1
+
+log = logging.getLogger("ragan.worker")
+
+
+class _RaganWorker(BaseWorker):
+    """What all workers share: what they show of themselves, and what happens to a job that kills its process."""
+
+    devices: tuple[str, ...] = ()
+
+    def serialize(self) -> dict[str, Any]:
+        return {**super().serialize(), "devices": json.dumps(self.devices)}
+
+    def handle_work_horse_killed(self, job: Job, retpid: Any, ret_val: int, rusage: Any) -> None:  # noqa: ARG002 - RQ's signature
+        if not job.retries_left:
+            cause = (
+                signal.Signals(os.WTERMSIG(ret_val)).name if os.WIFSIGNALED(ret_val) else f"exit code {ret_val >> 8}"
+            )
+            jobs.fail_dead_job(job.args[0], job.args[1], cause)
+
+
+class FreshProcessWorker(_RaganWorker, SpawnWorker):
+    """A new process per job, which dies with this one and hands its job back when this one is told to stop."""
+
+    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002 - RQ's signature
+        return LEASE_SECONDS
+
+    def main_work_horse(self, job: Job, queue: Any) -> None:
+        _die_with_parent()
+        configure_logging(Settings())
+        super().main_work_horse(job, queue)
+
+    def setup_work_horse_signals(self) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: jobs.SHUTDOWN.set())
+
+    def handle_warm_shutdown_request(self) -> None:
+        log.info("%s: told to stop; the job in hand is handed back", self.name)
+        if self.horse_pid:
+            # Not RQ's kill_horse: that reaches the processes the job itself started, which end with it in good order.
+            os.kill(self.horse_pid, signal.SIGTERM)
+
+
+class WarmWorker(_RaganWorker, SimpleWorker):
+    """Runs its jobs in this process, one short turn after the other."""
+
+    def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002 - RQ's signature
+        return WARM_LEASE_SECONDS
+
+
+def run(name: QueueName, settings: Settings) -> None:
+    """Work on one queue until told to stop."""
+    if settings.redis_url is None:
+        raise RuntimeError("a worker needs the address of a Redis server")
+    configure_logging(settings)
+    Store(settings.store).check()
+    connection = connect(settings.redis_url, patient=True)
+    worker = _worker(name, connection)
+    if name is not QueueName.PREPARE:
+        worker.devices = publish_families()
+    worker.work(logging_level=settings.log_level.upper())
+
+
+def _worker(name: QueueName, connection: Redis) -> _RaganWorker:
+    kind = WarmWorker if name is QueueName.GENERATE else FreshProcessWorker
+    return kind(
+        [queue(name, connection)],
+        # A random part: RQ refuses a name that a killed worker still holds.
+        name=f"{name}-{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
+        connection=connection,
+        serializer=JSONSerializer,
+        job_class=AllowListedJob,
+        job_monitoring_interval=HEARTBEAT_SECONDS,
+        worker_ttl=4 * HEARTBEAT_SECONDS,
+        maintenance_interval=HEARTBEAT_SECONDS,
+        exception_handlers=[fail_abandoned],
+    )
+
+
+def fail_abandoned(job: Job, kind: type[BaseException], error: BaseException, traceback: Any) -> bool:  # noqa: ARG001 - RQ's signature
+    """Called by RQ for a job whose worker vanished."""
+    if not job.retries_left:
+        jobs.fail_dead_job(job.args[0], job.args[1], "its worker was not heard of any more")
+    return True
+
+
+def publish_families() -> tuple[str, ...]:
+    """Publish what this worker can train; done in a child, so that this process stays free of TensorFlow.
+
+    Returns:
+        The names of the devices that the child saw.
+    """
+    child = subprocess.run(
+        [sys.executable, "-m", "worker.models.publish"], stdout=subprocess.PIPE, check=True, text=True
+    )
+    return tuple(json.loads(child.stdout.splitlines()[-1])["devices"])
+
+
+def configure_logging(settings: Settings) -> None:
+    """One line per message on standard error."""
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s %(message)s", force=True
+    )
+
+
+def _die_with_parent() -> None:
+    """A killed worker's job goes on elsewhere, so its process must not go on here (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == 1:
+            os._exit(1)

@@ -1,0 +1,164 @@
+"""Draws synthetic images from a training, in turns of about a second so that a small request passes a large one.
+
+What is drawn is kept in shards of SHARD_IMAGES, each published whole: the pixels as an array, and the same images as
+PNG files in a ZIP. A turn goes on where the shards end, on whichever worker it is.
+"""
+
+import io
+import json
+import time
+import zipfile
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from worker.checkpoint import load_generator
+from worker.context import JobContext, StopRequested
+from worker.contract.errors import CheckpointMissing, InvalidRequest
+from worker.contract.requests import GenerationRequest
+from worker.contract.results import GenerationResult
+from worker.contract.shards import SHARD_IMAGES, archive_name, array_name, image_name
+from worker.sources.pixels import encode_png, tile
+
+TURN_SECONDS = 1.0
+"""A request that arrives waits about so long for the one in hand."""
+CPU_SLICE, GPU_SLICE = 64, 256
+"""Images per call of the network, padded to it: another batch size may round differently, and pixels with it."""
+GRID_IMAGES, GRID_COLUMNS = 64, 8
+WARM_MODELS = 4
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+"""A fixed time stamp, so that equal images make equal archives."""
+
+Sampler = Callable[[NDArray[np.float32]], NDArray[np.uint8]]
+
+
+def generate(
+    request: GenerationRequest, context: JobContext, *, turn_seconds: float = TURN_SECONDS
+) -> GenerationResult | None:
+    """Draw until the turn is over or all is done.
+
+    Returns:
+        The result once every image is there, None while some are missing.
+    """
+    if request.labels is not None:
+        raise InvalidRequest.at("#/labels", "This family does not take labels: leave `labels` out.")
+    if not isinstance(request.checkpoint, int):
+        raise CheckpointMissing("The checkpoint was not resolved when the generation was asked for.")
+    folder = context.store.folder(context.resource_id)
+    provenance = _provenance(request, context)
+    began = time.monotonic()
+    sample, latent_size, image_size = _sampler(context.store.folder(request.training), request.checkpoint)
+
+    shards = -(-request.count // SHARD_IMAGES)
+    seconds = _seconds_so_far(folder)
+    for shard in range(shards):
+        first = shard * SHARD_IMAGES
+        size = min(SHARD_IMAGES, request.count - first)
+        if (folder / archive_name(shard)).exists():
+            continue
+        if context.should_stop():
+            raise StopRequested
+        if time.monotonic() - began > turn_seconds:
+            _keep_seconds(context, seconds + time.monotonic() - began)
+            return None
+        images = sample(latent_points(request.seed, first, size, latent_size))
+        _publish_shard(images, shard, first, provenance, context)
+        context.progress("generate", first + size, request.count, "images")
+
+    _publish_grid(folder, request.count, context)
+    seconds += time.monotonic() - began
+    return GenerationResult(
+        count=request.count,
+        image_size=image_size,
+        seconds=round(seconds, 3),
+        images_per_second=round(request.count / seconds, 1),
+        provenance=provenance,
+    )
+
+
+def latent_points(seed: int, first: int, count: int, size: int) -> NDArray[np.float32]:
+    """Points `first` to `first + count - 1` of a seed's sequence, shape (count, size), uniform in [-1, 1).
+
+    Point i depends on the seed and i alone: its own stream of a counter-based generator (Salmon et al. 2011).
+    """
+    points = np.empty((count, size), np.float32)
+    for row, index in enumerate(range(first, first + count)):
+        stream = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, index]))
+        points[row] = stream.uniform(-1.0, 1.0, size)
+    return points
+
+
+@lru_cache(maxsize=WARM_MODELS)
+def _sampler(training: Path, step: int) -> tuple[Sampler, int, int]:
+    """A training's generator at a step, ready to draw; the last few stay loaded."""
+    network = load_generator(training, step)
+    latent_size, image_size = network.input_shape[-1], network.output_shape[1]
+    slice_size = GPU_SLICE if tf.config.list_logical_devices("GPU") else CPU_SLICE
+
+    @tf.function(input_signature=[tf.TensorSpec((slice_size, latent_size), tf.float32)])
+    def draw(latents: tf.Tensor) -> tf.Tensor:
+        grey = tf.round(255.0 * tf.cast(network(latents, training=False), tf.float32))
+        return tf.cast(tf.clip_by_value(grey, 0.0, 255.0), tf.uint8)[..., 0]
+
+    def sample(latents: NDArray[np.float32]) -> NDArray[np.uint8]:
+        drawn = []
+        for start in range(0, len(latents), slice_size):
+            part = latents[start : start + slice_size]
+            padded = np.zeros((slice_size, latent_size), np.float32)
+            padded[: len(part)] = part
+            drawn.append(draw(tf.constant(padded)).numpy()[: len(part)])
+        return np.concatenate(drawn)
+
+    return sample, latent_size, image_size
+
+
+def _provenance(request: GenerationRequest, context: JobContext) -> dict[str, str]:
+    """What every file says of itself."""
+    dataset = context.store.read_request(request.training).request["dataset"]
+    manifest = context.store.read_manifest(dataset)
+    if manifest is None or manifest.result is None:
+        raise CheckpointMissing(f"The dataset {dataset} of this training is gone, so its images have no provenance.")
+    return {
+        "Synthetic": "true",
+        "Software": "RaGAN",
+        "Training": request.training,
+        "Checkpoint": str(request.checkpoint),
+        "Seed": str(request.seed),
+        "Dataset-SHA-256": manifest.result["sha256"],
+    }
+
+
+def _publish_shard(
+    images: NDArray[np.uint8], shard: int, first: int, provenance: dict[str, str], context: JobContext
+) -> None:
+    """The array first, the archive last: whoever sees the archive finds both."""
+    array = io.BytesIO()
+    np.save(array, images)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as files:
+        for index, pixels in enumerate(images, start=first):
+            picture = encode_png(pixels, provenance | {"Index": str(index)})
+            files.writestr(zipfile.ZipInfo(image_name(index), ZIP_EPOCH), picture)
+    context.store.publish_bytes(array.getvalue(), context.resource_id, array_name(shard))
+    context.store.publish_bytes(archive.getvalue(), context.resource_id, archive_name(shard))
+
+
+def _publish_grid(folder: Path, count: int, context: JobContext) -> None:
+    shards = range(-(-min(count, GRID_IMAGES) // SHARD_IMAGES))
+    images = np.concatenate([np.load(folder / array_name(shard)) for shard in shards])[:GRID_IMAGES]
+    context.store.publish_bytes(encode_png(tile(images, GRID_COLUMNS)), context.resource_id, "grid.png")
+
+
+def _seconds_so_far(folder: Path) -> float:
+    try:
+        return float(json.loads((folder / "turns.json").read_bytes())["seconds"])
+    except FileNotFoundError:
+        return 0.0
+
+
+def _keep_seconds(context: JobContext, seconds: float) -> None:
+    context.store.publish_bytes(json.dumps({"seconds": seconds}).encode(), context.resource_id, "turns.json")
