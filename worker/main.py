@@ -4,7 +4,6 @@ A training or preparation runs in a fresh process per job, so that its memory, t
 Generation runs in this process, which keeps TensorFlow and the last models warm.
 """
 
-import ctypes
 import json
 import logging
 import os
@@ -21,6 +20,7 @@ from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker, SimpleWorker, SpawnWorker
 
 from worker import jobs
+from worker.contract.processes import die_with_parent
 from worker.contract.queues import AllowListedJob, QueueName, connect, queue
 from worker.contract.settings import Settings
 from worker.contract.store import Store
@@ -30,7 +30,8 @@ LEASE_SECONDS = 15
 HEARTBEAT_SECONDS = 5
 WARM_LEASE_SECONDS = 120
 """A warm worker sends no heartbeat during a turn; the first turn loads TensorFlow."""
-PR_SET_PDEATHSIG = 1
+INIT = 1
+"""The process that adopts orphans."""
 
 log = logging.getLogger("ragan.worker")
 
@@ -58,7 +59,10 @@ class FreshProcessWorker(_RaganWorker, SpawnWorker):
         return LEASE_SECONDS
 
     def main_work_horse(self, job: Job, queue: Any) -> None:
-        _die_with_parent()
+        # A killed worker's job goes on elsewhere, so its process must not go on here.
+        die_with_parent(signal.SIGKILL)
+        if os.getppid() == INIT:
+            os._exit(1)
         configure_logging(Settings())
         super().main_work_horse(job, queue)
 
@@ -133,11 +137,3 @@ def configure_logging(settings: Settings) -> None:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s %(message)s", force=True
     )
-
-
-def _die_with_parent() -> None:
-    """A killed worker's job goes on elsewhere, so its process must not go on here (Linux only)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == 1:
-            os._exit(1)

@@ -5,6 +5,7 @@ Which HTTP status answers which error is decided in `app.errors` alone.
 
 import re
 from collections.abc import Iterable
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -58,7 +59,7 @@ class InvalidRequest(RaganError):
     """The request asks for something impossible."""
 
     @classmethod
-    def at(cls, pointer: str, detail: str) -> "InvalidRequest":
+    def at(cls, pointer: str, detail: str) -> Self:
         """The error for a single field; `pointer` as in `#/where/age/min`."""
         return cls(detail, errors=[FieldError(pointer=pointer, detail=detail)])
 

@@ -50,8 +50,8 @@ def generate(
         raise CheckpointMissing("The checkpoint was not resolved when the generation was asked for.")
     folder = context.store.folder(context.resource_id)
     provenance = _provenance(request, context)
-    began = time.monotonic()
     sample, latent_size, image_size = _sampler(context.store.folder(request.training), request.checkpoint)
+    began = time.monotonic()  # loading a model is not part of a turn, or a cold worker would never get to draw
 
     shards = -(-request.count // SHARD_IMAGES)
     seconds = _seconds_so_far(folder)

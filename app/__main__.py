@@ -1,0 +1,5 @@
+"""`python -m app` is `ragan`."""
+
+from app.cli import main
+
+main()

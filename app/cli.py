@@ -1,0 +1,106 @@
+"""`ragan`: the service, and the verbs that speak to it."""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import click
+
+from app.failures import explained
+from app.verbs import VERBS
+
+# Everything else is imported where it is used: `ragan --help` shall be there at once.
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="ragan")
+def main() -> None:
+    """Synthetic radiology images as a service: select a cohort, train a GAN, draw images.
+
+    The verbs sources, models, select, train, generate, status and cancel speak to the service at RAGAN_URL
+    (default http://127.0.0.1:8000). Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no service there.
+    """
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free port.")
+@explained
+def up(host: str, port: int) -> None:
+    """Run the whole service on this machine: Redis, front end, a worker per queue."""
+    from app.stack import Stack
+    from worker.contract.settings import Settings
+
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+
+    def pause(seconds: float) -> None:
+        if stopping.wait(seconds):
+            raise SystemExit
+
+    with Stack(Settings(), host, port) as stack:
+        stack.wait_until_ready(pause=pause)
+        click.echo(f"RaGAN is ready at {stack.url}")
+        while True:
+            stack.tend()
+            pause(0.5)
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
+@explained
+def api(host: str, port: int) -> None:
+    """Run the front end alone; it needs REDIS_URL."""
+    import uvicorn
+
+    from app.main import create_app
+    from worker.contract.settings import Settings
+
+    settings = Settings()
+    uvicorn.run(
+        create_app(settings),
+        host=host,
+        port=port,
+        log_level=settings.log_level,
+        # An open event stream would else hold up a stop for ever.
+        timeout_graceful_shutdown=3,
+    )
+
+
+@main.command()
+@click.option("--queue", required=True, type=click.Choice(["prepare", "train", "generate"]), help="What it works on.")
+def worker(queue: str) -> None:
+    """Run one worker; it needs REDIS_URL."""
+    # Another program, not an import: this package stays free of what trains.
+    os.execv(sys.executable, [sys.executable, "-m", "worker", "--queue", queue])  # noqa: S606 - ourselves
+
+
+@main.command()
+@click.option(
+    "--source",
+    "folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder of images with metadata, such as NIH ChestX-ray14; without it, drawn phantoms.",
+)
+@click.option(
+    "--output",
+    default=Path("demo"),
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the pictures go.",
+)
+@click.option("--steps", default=600, show_default=True, type=click.IntRange(1), help="Training steps.")
+@explained
+def demo(folder: Path | None, output: Path, steps: int) -> None:
+    """Select, train, generate on this machine in some minutes, and show how it went."""
+    from app.demo import run_demo
+
+    run_demo(folder, output, steps)
+
+
+for verb in VERBS:
+    main.add_command(verb)

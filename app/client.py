@@ -1,0 +1,235 @@
+"""The service from Python: select, train, generate in five lines.
+
+from app.client import Client
+
+ragan = Client()
+dataset = ragan.select("nih-cxr14", where={"labels": ["No Finding"], "view": ["PA"]}, image_size=64)
+training = ragan.train(dataset, family="dcgan64", steps=2000)
+images = ragan.images(ragan.generate(training, count=64))
+"""
+
+import io
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.contract.resources import Kind, Status
+from worker.contract.settings import Settings
+
+POLL_SECONDS = 0.5
+CHUNK_BYTES = 256 * 1024
+
+Resource = dict[str, Any]
+OnProgress = Callable[[Resource], None]
+
+
+class ServiceUnreachable(Exception):
+    """No service answers at this address."""
+
+
+class Refused(Exception):
+    """The service refused; `problem` is its answer (RFC 9457) and the message its `detail`."""
+
+    def __init__(self, problem: Mapping[str, Any]) -> None:
+        self.problem = dict(problem)
+        super().__init__(str(problem.get("detail") or problem.get("title")))
+
+
+class JobNotSuccessful(Exception):
+    """A job that was waited for failed or was cancelled; `resource` is how it ended."""
+
+    def __init__(self, resource: Resource) -> None:
+        self.resource = resource
+        error = resource.get("error") or {}
+        super().__init__(f"{resource['id']} {resource['status']}. {error.get('detail', '')}".strip())
+
+
+class Client:
+    """A connection to one service. Resources are the dictionaries of the HTTP contract.
+
+    Args:
+        url: address of the service; RAGAN_URL if not given.
+        api_key: sent as a bearer token; RAGAN_API_KEY if not given.
+        transport: for tests.
+    """
+
+    def __init__(
+        self, url: str | None = None, api_key: str | None = None, *, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        settings = Settings()
+        if api_key is None and settings.api_key is not None:
+            api_key = settings.api_key.get_secret_value()
+        self._http = httpx.Client(
+            base_url=url or settings.url,
+            headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+            timeout=httpx.Timeout(30.0, read=120.0),
+            transport=transport,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def sources(self) -> list[dict[str, Any]]:
+        """The collections of images there are to choose from."""
+        found: list[dict[str, Any]] = self._json("GET", "/v1/sources")["data"]
+        return found
+
+    def models(self) -> list[dict[str, Any]]:
+        """The families that can be trained."""
+        found: list[dict[str, Any]] = self._json("GET", "/v1/models")["data"]
+        return found
+
+    def preview(self, source: str, **request: Any) -> dict[str, Any]:
+        """What `select` would select, at once: images, counts and attrition."""
+        result: dict[str, Any] = self._json("POST", "/v1/datasets?dry_run=true", {"source": source, **request})[
+            "result"
+        ]
+        return result
+
+    def select(
+        self, source: str, *, wait: bool = True, on_progress: OnProgress | None = None, **request: Any
+    ) -> Resource:
+        """Make a dataset; keywords are the fields of `POST /v1/datasets`."""
+        return self._submit(Kind.DATASET, {"source": source, **request}, wait, on_progress)
+
+    def train(
+        self,
+        dataset: Resource | str,
+        *,
+        family: str | None = None,
+        preset: str | None = None,
+        hyperparameters: Mapping[str, Any] | None = None,
+        wait: bool = True,
+        on_progress: OnProgress | None = None,
+        **request: Any,
+    ) -> Resource:
+        """Train a family on a dataset; further keywords are the fields of `POST /v1/trainings`."""
+        choice = {"family": family, "preset": preset, "hyperparameters": dict(hyperparameters or {})}
+        model = {name: value for name, value in choice.items() if value is not None}
+        return self._submit(Kind.TRAINING, {"dataset": _id(dataset), "model": model, **request}, wait, on_progress)
+
+    def resume(
+        self,
+        training: Resource | str,
+        *,
+        steps: int | None = None,
+        wait: bool = True,
+        on_progress: OnProgress | None = None,
+    ) -> Resource:
+        """Carry a training further, to a new total of steps or to the old one."""
+        queued = self._json("POST", f"{_path(_id(training))}/resume", {"steps": steps})
+        return self.wait(queued, on_progress=on_progress) if wait else queued
+
+    def generate(
+        self, training: Resource | str, *, wait: bool = True, on_progress: OnProgress | None = None, **request: Any
+    ) -> Resource:
+        """Draw images from a training; keywords are the fields of `POST /v1/generations`."""
+        return self._submit(Kind.GENERATION, {"training": _id(training), **request}, wait, on_progress)
+
+    def get(self, resource: Resource | str) -> Resource:
+        """A dataset, training or generation as it is now."""
+        return self._json("GET", _path(_id(resource)))
+
+    def cancel(self, resource: Resource | str) -> Resource:
+        """Ask a job to stop."""
+        return self._json("POST", f"{_path(_id(resource))}/cancel")
+
+    def delete(self, resource: Resource | str) -> None:
+        """Remove a resource that has ended, and its files."""
+        self._request("DELETE", _path(_id(resource)))
+
+    def wait(self, resource: Resource | str, *, on_progress: OnProgress | None = None) -> Resource:
+        """Wait for a job's end; JobNotSuccessful if it failed or was cancelled."""
+        while True:
+            current = self.get(resource)
+            if on_progress is not None:
+                on_progress(current)
+            if Status(current["status"]).terminal:
+                break
+            time.sleep(POLL_SECONDS)
+        if current["status"] != Status.SUCCEEDED:
+            raise JobNotSuccessful(current)
+        return current
+
+    def images(self, resource: Resource | str) -> NDArray[np.uint8]:
+        """The images of a dataset or a generation: uint8 of shape (images, size, size), 0 black to 255 white."""
+        path = _path(_id(resource))
+        path += "/images.npz" if Kind.of(_id(resource)) is Kind.DATASET else "/images"
+        response = self._request("GET", path, headers={"Accept": "application/x-npz, */*;q=0.1"})
+        with np.load(io.BytesIO(response.content)) as archive:
+            images: NDArray[np.uint8] = archive["images"]
+        return images
+
+    def metrics(self, training: Resource | str, after_step: int = 0) -> list[dict[str, float]]:
+        """A training's losses and accuracies, a row per step."""
+        lines = self._request("GET", f"{_path(_id(training))}/metrics?after_step={after_step}").iter_lines()
+        return [json.loads(line) for line in lines]
+
+    def download(self, path: str, to: Path, accept: str = "*/*") -> Path:
+        """Save what is at a path, such as one of a resource's `links`; the file is there whole or not at all."""
+        partial = to.with_name(f".{to.name}.part")
+        try:
+            with self._http.stream("GET", path, headers={"Accept": accept}) as response:
+                if response.is_error:
+                    response.read()
+                    raise Refused(_problem(response))
+                with partial.open("wb") as file:
+                    for chunk in response.iter_bytes(CHUNK_BYTES):
+                        file.write(chunk)
+            return partial.replace(to)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _submit(self, kind: Kind, request: dict[str, Any], wait: bool, on_progress: OnProgress | None) -> Resource:
+        queued = self._json("POST", f"/v1/{kind.collection}", request)
+        return self.wait(queued, on_progress=on_progress) if wait else queued
+
+    def _json(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        answer: dict[str, Any] = self._request(method, path, json=body).json()
+        return answer
+
+    def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, **arguments)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        if response.is_error:
+            raise Refused(_problem(response))
+        return response
+
+    def _unreachable(self, error: Exception) -> ServiceUnreachable:
+        return ServiceUnreachable(
+            f"No RaGAN answers at {self._http.base_url} ({error}): start one with `ragan up`, or set RAGAN_URL."
+        )
+
+
+def _id(resource: Resource | str) -> str:
+    return resource if isinstance(resource, str) else str(resource["id"])
+
+
+def _path(resource_id: str) -> str:
+    return f"/v1/{Kind.of(resource_id).collection}/{resource_id}"
+
+
+def _problem(response: httpx.Response) -> dict[str, Any]:
+    try:
+        problem = response.json()
+    except ValueError:
+        problem = None
+    if isinstance(problem, dict) and "title" in problem:
+        return problem
+    return {"title": f"HTTP {response.status_code}", "status": response.status_code, "detail": response.text[:200]}

@@ -1,0 +1,117 @@
+"""What a terminal shows while a job runs, and of a resource once it is there."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+Resource = dict[str, Any]
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        rate, unit = task.fields.get("rate"), task.fields.get("unit", "")
+        return Text(f"{rate:,.1f} {unit}/s" if rate else "", style="cyan")
+
+
+class _Remaining(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        seconds = task.fields.get("eta_seconds")
+        if seconds is None:
+            return Text("")
+        minutes, seconds = divmod(int(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        return Text(f"{hours}:{minutes:02}:{seconds:02} left" if hours else f"{minutes}:{seconds:02} left")
+
+
+class JobProgress:
+    """A bar for a job, drawn from what the service says of it."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+
+    def __call__(self, resource: Resource) -> None:
+        status, shown = resource["status"], resource["progress"]
+        if status == "queued":
+            position = resource["queue_position"]
+            waiting = f"queued, {position} before it" if position else "queued"
+            self._progress.update(self._task, status=waiting, total=None)
+        elif shown is None:
+            self._progress.update(self._task, status="starting", total=None)
+        else:
+            total = shown["total"]
+            self._progress.update(
+                self._task,
+                status=f"{shown['done']:,}/{total:,} {shown['unit']}"
+                if total
+                else f"{shown['done']:,} {shown['unit']}",
+                completed=shown["done"],
+                total=total,
+                rate=shown["rate"],
+                unit=shown["unit"],
+                eta_seconds=shown["eta_seconds"],
+            )
+        if status in ("succeeded", "failed", "canceled"):
+            self._progress.update(self._task, eta_seconds=None)
+
+
+@contextmanager
+def job_bars(console: Console) -> Iterator[Callable[[str], JobProgress]]:
+    """Bars for jobs that follow one another: call what is yielded with a title to begin the next one."""
+    columns = (
+        SpinnerColumn(finished_text="✓"),
+        TextColumn("{task.description:<10}"),
+        BarColumn(bar_width=32),
+        TextColumn("{task.fields[status]}"),
+        _Rate(),
+        _Remaining(),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield lambda title: JobProgress(progress, progress.add_task(title, total=None, status="queued"))
+
+
+def resource_table(resource: Resource) -> Table:
+    """A resource in a few rows."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("id", resource["id"])
+    table.add_row("status", resource["status"])
+    if resource["queue_position"] is not None:
+        table.add_row("queue", f"{resource['queue_position']} before it")
+    if progress := resource["progress"]:
+        rate = f", {progress['rate']} {progress['unit']}/s" if progress["rate"] else ""
+        table.add_row("progress", f"{progress['done']}/{progress['total'] or '?'} {progress['unit']}{rate}")
+    for name, value in (resource["result"] or {}).items():
+        if not isinstance(value, dict | list):
+            table.add_row(name.replace("_", " "), str(value))
+    if resource["error"]:
+        table.add_row("error", resource["error"]["detail"])
+    return table
+
+
+def selection_tables(result: dict[str, Any]) -> Iterator[Table]:
+    """The attrition of a selection, then its counts."""
+    flow = Table("step", "removed", "left", title="From all rows to the last image")
+    for step in result["attrition"]:
+        flow.add_row(step["step"], f"{step['removed']:,}", f"{step['left']:,}")
+    yield flow
+    counts = Table("field", "value", "images", title=f"{result['images']:,} images of {result['patients']:,} patients")
+    for field, values in result["counts"].items():
+        for value, images in values.items():
+            counts.add_row(field.replace("_", " "), value, f"{images:,}")
+        counts.add_section()
+    yield counts
+
+
+def listing(title: str, rows: list[dict[str, Any]], columns: dict[str, Callable[[dict[str, Any]], str]]) -> Table:
+    """A table of things, a row each."""
+    table = Table(*columns, title=title)
+    for row in rows:
+        table.add_row(*(show(row) for show in columns.values()))
+    return table

@@ -1,0 +1,69 @@
+"""Puts the front end together: the one place where its parts are made and connected."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from redis.asyncio import Redis as AsyncRedis
+
+from app import errors
+from app.families import Families
+from app.jobs import Jobs
+from app.routes import datasets, generations, models, sources, system, trainings
+from app.services import Services
+from worker.contract.errors import QueueUnavailable
+from worker.contract.live import LiveJobs
+from worker.contract.queues import connect
+from worker.contract.settings import Settings
+from worker.contract.store import Store
+from worker.sources.registry import SourceCatalog
+
+MAX_BODY_BYTES = 1024 * 1024
+DESCRIPTION = """Select a cohort of chest X-rays, train a GAN on it, watch it learn, draw synthetic images.
+
+Not a medical device: nothing it makes is fit for diagnosis."""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The ASGI application. Nothing is contacted until it is needed; QueueUnavailable without an address of Redis."""
+    if settings.redis_url is None:
+        raise QueueUnavailable(
+            "Set REDIS_URL to the address of a Redis server, or run `ragan up`, which brings its own."
+        )
+    redis = connect(settings.redis_url, patient=False)
+    streams = AsyncRedis.from_url(settings.redis_url)
+    store = Store(settings.store)
+    live = LiveJobs(redis, store)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await streams.aclose()
+        redis.close()
+
+    # /docs from files of our own: a hospital network has no way to the content network that FastAPI's page loads from.
+    app: FastAPI = FastAPIOffline(
+        redoc_url=None,
+        title="RaGAN",
+        summary="Synthetic radiology images as a service.",
+        description=DESCRIPTION,
+        version=version("ragan"),
+        lifespan=lifespan,
+        max_body_size=MAX_BODY_BYTES,
+    )
+    app.state.services = Services(
+        settings=settings,
+        store=store,
+        redis=redis,
+        streams=streams,
+        live=live,
+        jobs=Jobs(redis, store, live),
+        families=Families(store),
+        sources=SourceCatalog(settings.sources),
+    )
+    errors.install(app)
+    for noun in (sources, datasets, models, trainings, generations, system):
+        app.include_router(noun.router)
+    return app

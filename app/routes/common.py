@@ -1,0 +1,169 @@
+"""The routes that every kind of resource has: look, list, cancel, delete, events."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel, ConfigDict
+from zipstream import ZipStream
+
+from app import events, media
+from app.errors import ProblemDetails, with_status
+from app.services import Use
+from worker.contract.errors import NotFound
+from worker.contract.resources import Kind, Resource, Status
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "model": ProblemDetails, "content": {"application/problem+json": {}}}
+    for status, text in {
+        404: "There is no such thing.",
+        409: "It is not in a state that allows this.",
+        422: "The request asks for something impossible.",
+        503: "Redis or the workers cannot be reached; try again.",
+    }.items()
+}
+LINKS: dict[Kind, dict[str, str]] = {
+    Kind.DATASET: {
+        "contact_sheet": "contact-sheet.png",
+        "items": "items.csv",
+        "images": "images.npz",
+    },
+    Kind.TRAINING: {
+        "resume": "resume",
+        "metrics": "metrics",
+        "snapshots": "snapshots",
+        "time_lapse": "snapshots.gif",
+        "checkpoints": "checkpoints",
+    },
+    Kind.GENERATION: {"images": "images"},
+}
+"""What hangs below a kind of resource, beside what hangs below all of them."""
+
+
+CHUNK_BYTES = 256 * 1024
+
+
+class DryRun(BaseModel):
+    """What a POST would do."""
+
+    dry_run: bool = True
+    request: dict[str, Any]
+    result: dict[str, Any] | None
+
+
+class Page(BaseModel):
+    """Some of a collection, newest first."""
+
+    model_config = ConfigDict(json_schema_extra={"description": "Pass `next` as `after` for the following page."})
+
+    data: list[Resource]
+    has_more: bool
+    next: str | None
+
+
+def present(resource: Resource) -> dict[str, Any]:
+    """A resource as it is sent: with its links, and its error with a status."""
+    base = f"/v1/{resource.kind.collection}/{resource.id}"
+    below = {"events": "events", "cancel": "cancel"} | LINKS[resource.kind]
+    links = {"self": base} | {name: f"{base}/{path}" for name, path in below.items()}
+    error = with_status(resource.error) if resource.error else None
+    return resource.model_copy(update={"links": links, "error": error}).model_dump(mode="json")
+
+
+def accepted(resource: Resource) -> JSONResponse:
+    """202: the job is queued, and where to look for it."""
+    body = present(resource)
+    return JSONResponse(body, status_code=202, headers={"Location": body["links"]["self"]})
+
+
+def check_kind(resource_id: str, kind: Kind) -> None:
+    """NotFound for an id of another kind: /trainings/ds_… is not a training."""
+    if Kind.of(resource_id) is not kind:
+        raise NotFound(f"{resource_id} is not the id of a {kind}: those begin with {kind.prefix}_.")
+
+
+def resource_routes(kind: Kind) -> APIRouter:
+    """The routes that are the same for every kind."""
+    router = APIRouter(prefix=f"/v1/{kind.collection}", tags=[kind.collection], responses={404: PROBLEMS[404]})
+
+    @router.get("", summary=f"List {kind.collection}", response_model=Page)
+    def list_resources(
+        use: Use,
+        response: Response,
+        limit: Annotated[int, Query(ge=1, le=200, description="How many at the most.")] = 50,
+        after: Annotated[str | None, Query(description="The id that the last page ended with.")] = None,
+        status: Annotated[Status | None, Query(description="Only those in this status.")] = None,
+    ) -> Any:
+        found, has_more = use.jobs.page(kind, limit=limit, after=after, status=status)
+        following = found[-1].id if has_more else None
+        if following:
+            query = f"limit={limit}&after={following}" + (f"&status={status}" if status else "")
+            response.headers["Link"] = f'</v1/{kind.collection}?{query}>; rel="next"'
+        return {"data": [present(each) for each in found], "has_more": has_more, "next": following}
+
+    @router.get("/{resource_id}", summary=f"Look at a {kind}", response_model=Resource)
+    def read_resource(use: Use, resource_id: str) -> Any:
+        check_kind(resource_id, kind)
+        return present(use.jobs.get(resource_id))
+
+    @router.post(
+        "/{resource_id}/cancel",
+        summary=f"Cancel a {kind}",
+        status_code=202,
+        response_model=Resource,
+        responses={409: PROBLEMS[409]},
+    )
+    def cancel_resource(use: Use, resource_id: str) -> Any:
+        check_kind(resource_id, kind)
+        return present(use.jobs.cancel(resource_id))
+
+    @router.delete(
+        "/{resource_id}", summary=f"Delete a {kind} and its files", status_code=204, responses={409: PROBLEMS[409]}
+    )
+    def delete_resource(use: Use, resource_id: str) -> None:
+        check_kind(resource_id, kind)
+        use.jobs.delete(resource_id)
+
+    @router.get(
+        "/{resource_id}/events",
+        summary="Watch its events, or list them",
+        response_class=Response,
+        responses={200: {"content": {media.JSON: {}, media.EVENT_STREAM: {}}}},
+    )
+    def read_events(
+        use: Use,
+        request: Request,
+        resource_id: str,
+        after: Annotated[str | None, Query(description="Only events after this one.")] = None,
+        last_event_id: Annotated[
+            str | None, Header(description="As `after`, sent by a client that reconnects.")
+        ] = None,
+    ) -> Response:
+        check_kind(resource_id, kind)
+        use.store.read_request(resource_id)
+        name, given = ("Last-Event-ID", last_event_id) if last_event_id else ("after", after)
+        start = events.checked_event_id(given, name) if given else "0-0"
+        if media.choose(request.headers.get("accept"), [media.JSON, media.EVENT_STREAM]) == media.JSON:
+            return JSONResponse([events.as_json(each) for each in use.live.events(resource_id, start)])
+        return StreamingResponse(
+            events.stream(resource_id, start, live=use.live, jobs=use.jobs, redis=use.streams),
+            media_type=media.EVENT_STREAM,
+            # A proxy that buffers would hold back what is to be seen now (the second header is nginx's).
+            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        )
+
+    return router
+
+
+def rechunked(archive: ZipStream) -> Iterator[bytes]:
+    """An archive in pieces of CHUNK_BYTES: each piece sent costs a turn of the event loop, however small it is."""
+    pieces, size = [], 0
+    for piece in archive:
+        pieces.append(piece)
+        size += len(piece)
+        if size >= CHUNK_BYTES:
+            yield b"".join(pieces)
+            pieces, size = [], 0
+    if pieces:
+        yield b"".join(pieces)

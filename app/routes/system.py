@@ -1,0 +1,72 @@
+"""Whether the service is up, who works for it, and what its problems mean."""
+
+from importlib.metadata import version
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from redis.exceptions import RedisError
+
+from app.devices import WorkerInfo, live_workers
+from app.errors import error_classes, status_of
+from app.services import Use
+from worker.contract.errors import NotFound, StoreUnavailable
+
+router = APIRouter(tags=["system"])
+
+
+class WorkerList(BaseModel):
+    """Every live worker."""
+
+    data: list[WorkerInfo]
+
+
+class ProblemKind(BaseModel):
+    """What a problem type means."""
+
+    type: str
+    title: str
+    status: int
+
+
+@router.get("/healthz", summary="Is the process up?")
+def healthz() -> dict[str, str]:
+    """Always 200 while the process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz", summary="Are Redis and the store reachable?")
+def readyz(use: Use) -> JSONResponse:
+    """200 if both are, else 503; each says in a sentence what is wrong with it."""
+    checks = {"redis": "ok", "store": "ok"}
+    try:
+        use.redis.ping()
+    except RedisError as error:
+        checks["redis"] = f"Redis does not answer: {error}"
+    try:
+        use.store.check()
+    except StoreUnavailable as error:
+        checks["store"] = error.detail
+    ready = all(answer == "ok" for answer in checks.values())
+    return JSONResponse({"status": "ok" if ready else "unavailable", **checks}, status_code=200 if ready else 503)
+
+
+@router.get("/v1/workers", summary="List the live workers")
+def list_workers(use: Use) -> WorkerList:
+    """Name, queues, devices, current job and last heartbeat."""
+    return WorkerList(data=sorted(live_workers(use.redis), key=lambda each: each.name))
+
+
+@router.get("/v1/version", summary="Which version is this?")
+def read_version() -> dict[str, str]:
+    """The version of the service and of its HTTP contract."""
+    return {"version": version("ragan"), "api": "v1"}
+
+
+@router.get("/problems/{code}", summary="What a problem type means")
+def read_problem(code: str) -> ProblemKind:
+    """The title and usual status of a problem type, which is a path below this one."""
+    error = error_classes().get(code)
+    if error is None:
+        raise NotFound(f"There is no problem type {code!r}.")
+    return ProblemKind(type=f"/problems/{code}", title=error.title(), status=status_of(error))

@@ -1,0 +1,270 @@
+"""The verbs of `ragan` that speak to the service: thin, for each is a call of `app.client.Client`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from app.failures import explained
+
+if TYPE_CHECKING:
+    from app.client import Client
+    from app.display import JobProgress
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs.")
+_no_wait = click.option("--no-wait", is_flag=True, help="Queue the job and return at once.")
+
+
+@click.command()
+@_as_json
+@explained
+def sources(as_json: bool) -> None:
+    """List the collections of images there are to choose from."""
+    from app.display import listing
+
+    with _client() as client:
+        found = client.sources()
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "id": lambda row: row["id"],
+        "layout": lambda row: row["layout"],
+        "rows": lambda row: f"{row['rows']:,}",
+        "images present": lambda row: f"{row['images_present']:,}",
+        "labels": lambda row: row["problem"] or ", ".join(row["fields"]["label"]),
+    }
+    _show(found, as_json, lambda: [listing("Sources", found, columns)])
+
+
+@click.command()
+@_as_json
+@explained
+def models(as_json: bool) -> None:
+    """List the families that can be trained."""
+    from app.display import listing
+
+    with _client() as client:
+        found = client.models()
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {
+        "family": lambda row: row["family"],
+        "title": lambda row: row["title"],
+        "image size": lambda row: ", ".join(str(size) for size in row["image_sizes"]),
+        "presets": lambda row: ", ".join(row["presets"]),
+        "parameters": lambda row: ", ".join(f"{name} {count:,}" for name, count in row["parameters"].items()),
+    }
+    _show(found, as_json, lambda: [listing("Families", found, columns)])
+
+
+@click.command()
+@click.argument("source")
+@click.option("--label", "labels", multiple=True, help="A finding; may be repeated.")
+@click.option("--label-match", type=click.Choice(["exact", "any", "all"]), default="exact", show_default=True)
+@click.option("--view", multiple=True, help="A view position, such as PA; may be repeated.")
+@click.option("--sex", multiple=True, help="M or F; may be repeated.")
+@click.option("--age", nargs=2, type=int, metavar="MIN MAX", help="Years, both included.")
+@click.option(
+    "--exclude", multiple=True, help="A flag that excludes an image; may be repeated. Default: all outlier flags."
+)
+@click.option("--image-size", type=int, default=64, show_default=True, help="Pixels on a side.")
+@click.option("--fit", type=click.Choice(["pad", "crop"]), default="pad", show_default=True)
+@click.option("--limit", type=int, help="At most so many images.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--dry-run", is_flag=True, help="Only show what would be selected.")
+@_no_wait
+@_as_json
+@explained
+def select(
+    source: str,
+    labels: tuple[str, ...],
+    label_match: str,
+    view: tuple[str, ...],
+    sex: tuple[str, ...],
+    age: tuple[int, int] | None,
+    exclude: tuple[str, ...],
+    image_size: int,
+    fit: str,
+    limit: int | None,
+    seed: int,
+    dry_run: bool,
+    no_wait: bool,
+    as_json: bool,
+) -> None:
+    """Select images of SOURCE and prepare them as a dataset."""
+    from app.display import selection_tables
+
+    where: dict[str, Any] = {"labels": labels, "label_match": label_match, "view": view, "sex": sex}
+    if age:
+        where["age"] = {"min": age[0], "max": age[1]}
+    request: dict[str, Any] = {"where": where, "image_size": image_size, "fit": fit, "limit": limit, "seed": seed}
+    if exclude:
+        request["exclude"] = exclude
+    with _client() as client:
+        if dry_run:
+            result = client.preview(source, **request)
+            _show(result, as_json, lambda: list(selection_tables(result)))
+        else:
+            _run_job("select", as_json, lambda bar: client.select(source, wait=not no_wait, on_progress=bar, **request))
+
+
+@click.command()
+@click.argument("dataset")
+@click.option("--family", help="What to train; ragan models lists them.")
+@click.option("--preset", help="Where hyper-parameters that are not set come from.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A hyper-parameter; may be repeated.")
+@click.option("--steps", type=int, default=2000, show_default=True)
+@click.option("--batch-size", type=int, default=256, show_default=True)
+@click.option("--devices", default="all", show_default=True, help="How many, or all.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@_no_wait
+@_as_json
+@explained
+def train(
+    dataset: str,
+    family: str | None,
+    preset: str | None,
+    settings: tuple[str, ...],
+    steps: int,
+    batch_size: int,
+    devices: str,
+    seed: int,
+    no_wait: bool,
+    as_json: bool,
+) -> None:
+    """Train a family of models on DATASET."""
+    hyperparameters = dict(_setting(each) for each in settings)
+    with _client() as client:
+        _run_job(
+            "train",
+            as_json,
+            lambda bar: client.train(
+                dataset,
+                family=family,
+                preset=preset,
+                hyperparameters=hyperparameters,
+                steps=steps,
+                batch_size=batch_size,
+                devices=int(devices) if devices.isdigit() else devices,
+                seed=seed,
+                wait=not no_wait,
+                on_progress=bar,
+            ),
+        )
+
+
+@click.command()
+@click.argument("training")
+@click.option("--count", type=int, default=64, show_default=True, help="How many images.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--checkpoint", type=int, help="A step; default: the newest.")
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Save the images here, as a ZIP of PNG files."
+)
+@_no_wait
+@_as_json
+@explained
+def generate(
+    training: str, count: int, seed: int, checkpoint: int | None, output: Path | None, no_wait: bool, as_json: bool
+) -> None:
+    """Draw synthetic images from TRAINING."""
+    if output and no_wait:
+        raise click.UsageError("--output needs the images, so it cannot go with --no-wait.")
+    with _client() as client:
+        made = _run_job(
+            "generate",
+            as_json,
+            lambda bar: client.generate(
+                training,
+                count=count,
+                seed=seed,
+                checkpoint="latest" if checkpoint is None else checkpoint,
+                wait=not no_wait,
+                on_progress=bar,
+            ),
+        )
+        if output:
+            client.download(made["links"]["images"], output, "application/zip")
+            click.echo(f"saved {output}", err=True)
+
+
+@click.command()
+@click.argument("resource")
+@click.option("--wait", is_flag=True, help="Watch it until it ends.")
+@_as_json
+@explained
+def status(resource: str, wait: bool, as_json: bool) -> None:
+    """Show how a dataset, training or generation is doing."""
+    with _client() as client:
+        if wait:
+            _run_job("wait", as_json, lambda bar: client.wait(resource, on_progress=bar))
+        else:
+            _show_resource(client.get(resource), as_json)
+
+
+@click.command()
+@click.argument("training")
+@click.option("--steps", type=int, help="The new total; default: the old one.")
+@_no_wait
+@_as_json
+@explained
+def resume(training: str, steps: int | None, no_wait: bool, as_json: bool) -> None:
+    """Carry TRAINING further, from its newest checkpoint."""
+    with _client() as client:
+        _run_job("train", as_json, lambda bar: client.resume(training, steps=steps, wait=not no_wait, on_progress=bar))
+
+
+@click.command()
+@click.argument("resource")
+@_as_json
+@explained
+def cancel(resource: str, as_json: bool) -> None:
+    """Ask a job to stop; a training keeps what it has learned."""
+    with _client() as client:
+        _show_resource(client.cancel(resource), as_json)
+
+
+VERBS = (sources, models, select, train, resume, generate, status, cancel)
+
+
+def _client() -> "Client":
+    from app.client import Client
+
+    return Client()
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE, as in --set width=0.5", param_hint="--set")
+    try:
+        return name, json.loads(value)
+    except ValueError:  # a word, as in optimizer=adam
+        return name, value
+
+
+def _run_job(title: str, as_json: bool, job: "Callable[[JobProgress], dict[str, Any]]") -> dict[str, Any]:
+    from rich.console import Console
+
+    from app.display import job_bars
+
+    # The bar goes to standard error, so that standard output is the answer and nothing else.
+    with job_bars(Console(stderr=True)) as begin:
+        resource = job(begin(title))
+    _show_resource(resource, as_json)
+    return resource
+
+
+def _show_resource(resource: dict[str, Any], as_json: bool) -> None:
+    from app.display import resource_table
+
+    _show(resource, as_json, lambda: [resource_table(resource)])
+
+
+def _show(data: Any, as_json: bool, tables: Callable[[], list[Any]]) -> None:
+    if as_json:
+        click.echo(json.dumps(data, indent=2))
+        return
+    from rich.console import Console
+
+    console = Console()
+    for table in tables():
+        console.print(table)
