@@ -27,8 +27,9 @@ _Entries = list[tuple[bytes, dict[bytes, bytes]]]
 
 
 def utc_now() -> datetime:
-    """The clock of every record; passed in, so that a test can hold it."""
-    return datetime.now(UTC)
+    """The clock of every record, to the millisecond as records keep it; passed in, so that a test can hold it."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 @dataclass(frozen=True)

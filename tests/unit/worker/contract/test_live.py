@@ -1,0 +1,140 @@
+import threading
+from pathlib import Path
+
+import fakeredis
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from worker.contract.errors import WrongState
+from worker.contract.live import EVENTS_FILE, LiveJobs, events_key
+from worker.contract.resources import TRANSITIONS, Kind, Progress, Status
+from worker.contract.store import Store
+
+
+@pytest.fixture
+def training() -> str:
+    return Kind.TRAINING.new_id()
+
+
+def test_a_job_goes_its_way(live, training):
+    live.create(training, 1)
+    assert live.read(training).status is Status.QUEUED
+    running = live.move(training, 1, Status.RUNNING)
+    assert (running.status, running.attempt) == (Status.RUNNING, 1)
+    live.end(training, Status.SUCCEEDED)
+    assert live.read(training) is None
+
+
+def test_each_start_counts_an_attempt_and_keeps_the_first_start(live, training):
+    live.create(training, 1)
+    first = live.move(training, 1, Status.RUNNING)
+    live.move(training, 1, Status.QUEUED)
+    second = live.move(training, 1, Status.RUNNING)
+    assert (first.attempt, second.attempt) == (1, 2)
+    assert second.started_at == first.started_at
+
+
+def test_a_run_that_is_over_cannot_be_moved(live, training):
+    live.create(training, 2)
+    with pytest.raises(WrongState, match="is over"):
+        live.move(training, 1, Status.RUNNING)
+    assert live.read(training).status is Status.QUEUED
+
+
+def test_progress_of_a_run_that_is_over_is_not_shown(live, training):
+    progress = Progress(phase="train", done=1, total=2, unit="steps")
+    live.create(training, 2)
+    live.report(training, 1, progress)
+    assert live.read(training).progress is None
+    live.report(training, 2, progress)
+    assert live.read(training).progress == progress
+
+
+def test_of_two_changes_at_once_one_wins(live, training):
+    outcomes: list[str] = []
+    for _ in range(20):
+        live.create(training, 1)
+        live.move(training, 1, Status.RUNNING)
+        barrier = threading.Barrier(2)
+
+        def change(to: Status, barrier=barrier) -> None:
+            barrier.wait()
+            try:
+                live.move(training, 1, to, only_from=[Status.RUNNING])
+                outcomes.append("won")
+            except WrongState:
+                outcomes.append("lost")
+
+        threads = [threading.Thread(target=change, args=(to,)) for to in (Status.CANCELING, Status.QUEUED)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(outcomes) == ["lost"] * 20 + ["won"] * 20
+
+
+def test_events_are_replayed_from_any_of_them(live, training):
+    live.create(training, 1)
+    ids = [live.emit(training, "metrics", {"step": step}) for step in range(5)]
+    assert [event.data["step"] for event in live.events(training, ids[2])] == [3, 4]
+    assert [event.type for event in live.events(training)] == ["status"] + ["metrics"] * 5
+
+
+def test_event_ids_go_on_over_the_runs_of_a_job_and_every_run_has_its_end(live, store, redis, training):
+    live.create(training, 1)
+    live.end(training, Status.CANCELED)
+    redis.delete(events_key(training))  # as when its hour in Redis is over
+    live.create(training, 2)
+    live.end(training, Status.SUCCEEDED)
+    events = live.events(training)
+    assert [event.type for event in events] == ["status", "status", "end"] * 2
+    assert [event.order for event in events] == sorted({event.order for event in events})
+    assert (store.folder(training) / EVENTS_FILE).read_text().count("\n") == 6
+
+
+def test_an_ended_job_leaves_redis_by_itself_and_a_resumed_one_stays(live, redis, training):
+    live.create(training, 1)
+    live.end(training, Status.FAILED)
+    assert redis.ttl(events_key(training)) > 0
+    live.create(training, 2)
+    assert redis.ttl(events_key(training)) == -1
+
+
+def test_a_forgotten_job_leaves_nothing(live, redis, training):
+    live.create(training, 1)
+    live.forget(training)
+    assert redis.keys("*") == []
+
+
+class JobStates(RuleBasedStateMachine):
+    """Whatever is tried in whatever order: only what TRANSITIONS allows happens."""
+
+    @initialize()
+    def queue(self):
+        self.live = LiveJobs(fakeredis.FakeRedis(), Store(Path()))
+        self.job = Kind.TRAINING.new_id()
+        self.live.create(self.job, 1)
+        self.status, self.attempts = Status.QUEUED, 0
+
+    @rule(to=st.sampled_from(Status), only_from=st.sets(st.sampled_from(Status)))
+    def move(self, to, only_from):
+        allowed = to in TRANSITIONS[self.status] and self.status in only_from
+        try:
+            self.live.move(self.job, 1, to, only_from=only_from)
+        except WrongState:
+            assert not allowed
+        else:
+            assert allowed
+            self.status = to
+            self.attempts += to is Status.RUNNING
+
+    @invariant()
+    def agrees(self):
+        state = self.live.read(self.job)
+        assert (state.status, state.attempt) == (self.status, self.attempts)
+
+
+TestJobStates = JobStates.TestCase
+TestJobStates.settings = settings(max_examples=60, stateful_step_count=15, deadline=None)

@@ -1,0 +1,62 @@
+import pytest
+from pydantic import ValidationError
+
+from worker.contract.requests import AgeRange, DatasetRequest, GenerationRequest, Split, TrainingRequest, Where
+
+
+def test_a_dataset_request_needs_only_a_source_and_shows_every_default():
+    assert DatasetRequest(source="phantom").model_dump(mode="json") == {
+        "source": "phantom",
+        "where": {"labels": [], "label_match": "exact", "view": [], "sex": [], "age": {"min": None, "max": None}},
+        "exclude": ["inverted", "not_frontal", "rotated"],
+        "image_size": 64,
+        "fit": "pad",
+        "limit": None,
+        "split": {"train": 0.8, "validation": 0.1, "test": 0.1},
+        "seed": 0,
+    }
+
+
+def test_a_training_request_needs_only_a_dataset_and_shows_every_default():
+    assert TrainingRequest(dataset="ds_x").model_dump(mode="json") == {
+        "dataset": "ds_x",
+        "model": {"family": "minuscule28", "preset": "default", "hyperparameters": {}},
+        "steps": 2000,
+        "batch_size": 256,
+        "devices": "all",
+        "precision": "auto",
+        "seed": 0,
+        "snapshot_every": 10,
+        "checkpoint_every": 200,
+        "keep_checkpoints": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "sentence"),
+    [
+        (AgeRange, {"min": 70, "max": 20}, r"min \(70\) is above max \(20\)"),
+        (Split, {"train": 0.5, "test": 0.1}, "add up to 0.6"),
+        (Split, {"train": 0.0, "test": 1.0}, "greater than 0"),
+        (Where, {"lables": ["Nodule"]}, "Extra inputs"),
+        (TrainingRequest, {"dataset": "ds_x", "batch_size": 10, "devices": 4}, "take a multiple of 4"),
+        (TrainingRequest, {"dataset": "ds_x", "devices": 0}, "ask for 1 or more"),
+        (TrainingRequest, {"dataset": "ds_x", "precision": "float8"}, "bfloat16"),
+        (GenerationRequest, {"training": "tr_x", "count": 0}, "greater than or equal to 1"),
+        (DatasetRequest, {"source": ""}, "at least 1 character"),
+    ],
+)
+def test_what_is_impossible_is_refused_with_a_sentence(model, fields, sentence):
+    with pytest.raises(ValidationError, match=sentence):
+        model(**fields)
+
+
+def test_parts_of_a_split_that_are_not_named_are_empty():
+    assert Split(train=0.7, test=0.3) == Split(train=0.7, validation=0.0, test=0.3)
+    assert Split().validation == 0.1
+
+
+@pytest.mark.parametrize("model", [DatasetRequest, TrainingRequest, GenerationRequest])
+def test_every_example_of_the_documentation_is_valid(model):
+    for example in model.model_config["json_schema_extra"]["examples"]:
+        assert model.model_validate(example)
