@@ -129,6 +129,9 @@ def _validation_error(_request: Request, error: Exception) -> JSONResponse:
         return respond(
             errors.MalformedRequest("The body is not valid JSON: check its quotes, commas and brackets.").problem(), 400
         )
+    if isinstance(error.body, bytes):
+        sentence = "The body was not read: send JSON, and say so with the header Content-Type: application/json."
+        return respond(errors.MalformedRequest(sentence).problem(), 400)
     fields = _field_errors(found, error.body)
     first = fields[0]
     more = f" ({len(fields) - 1} more in errors)" if len(fields) > 1 else ""

@@ -12,10 +12,12 @@ from app import errors
 from app.families import Families
 from app.jobs import Jobs
 from app.routes import datasets, generations, models, sources, system, trainings
+from app.routes.common import resource_routes
 from app.services import Services
 from worker.contract.errors import QueueUnavailable
 from worker.contract.live import LiveJobs
 from worker.contract.queues import connect
+from worker.contract.resources import Kind
 from worker.contract.settings import Settings
 from worker.contract.store import Store
 from worker.sources.registry import SourceCatalog
@@ -66,4 +68,6 @@ def create_app(settings: Settings) -> FastAPI:
     errors.install(app)
     for noun in (sources, datasets, models, trainings, generations, system):
         app.include_router(noun.router)
+    for kind in Kind:
+        app.include_router(resource_routes(kind))
     return app

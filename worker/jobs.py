@@ -10,12 +10,12 @@ from typing import Any
 from pydantic import BaseModel
 from redis import Redis
 from redis.exceptions import RedisError
-from rq import Retry
+from rq import Retry, get_current_job
 
 from worker.context import JobContext, StopRequested
-from worker.contract.errors import InternalError, Problem, RaganError, WorkerDied, WrongState
+from worker.contract.errors import InternalError, NotFound, Problem, RaganError, WorkerDied
 from worker.contract.live import LiveJobs, utc_now
-from worker.contract.queues import connect, enqueue
+from worker.contract.queues import WITHOUT_END, connect, enqueue
 from worker.contract.requests import DatasetRequest, GenerationRequest, TrainingRequest
 from worker.contract.resources import Live, Manifest, Progress, RequestRecord, Status
 from worker.contract.settings import Settings
@@ -23,7 +23,8 @@ from worker.contract.store import Store
 
 SHUTDOWN = threading.Event()
 """Set by the signal handler of a worker that is told to stop; the job in hand is then handed back."""
-UNLIMITED = 1_000_000
+MAX_ATTEMPTS = 3
+"""A job whose process dies is started again until it has had so many."""
 
 log = logging.getLogger("ragan.jobs")
 
@@ -68,19 +69,6 @@ def generate_images(resource_id: str, run: int, turn: int = 0) -> Retry | None:
     return _attempt(resource_id, run, stage, turn)
 
 
-def fail_dead_job(resource_id: str, run: int, cause: str) -> None:
-    """Record the end of a job whose process died once too often."""
-    _, store, live = _environment()
-    record = store.read_request(resource_id)
-    if record.run != run or (state := live.read(resource_id)) is None:
-        return
-    error = WorkerDied(
-        f"The process that did this work died {state.attempt} times, last with: {cause}. If memory is short, ask for a "
-        "smaller batch or fewer images; the worker's log says more."
-    )
-    _finish(store, live, record, state, Status.FAILED, error=error.problem())
-
-
 class _RedisReporter:
     """A job's line to the outside; progress that cannot be shown is not worth failing for."""
 
@@ -112,15 +100,14 @@ class _RedisReporter:
 def _attempt(resource_id: str, run: int, stage: Stage, turn: int = 0) -> Retry | None:
     """One attempt at one job, or one turn of it: start, work, and write down how it ended."""
     settings, store, live = _environment()
-    record = store.read_request(resource_id)
-    state = _start(live, resource_id, run, turn)
+    try:
+        record = store.read_request(resource_id)
+    except NotFound:
+        log.info("%s was deleted; nothing to do", resource_id)
+        return None
+    state = _claim(store, live, record, run, turn)
     if state is None:
-        log.info("%s: run %d is over; nothing to do", resource_id, run)
         return None
-    if state.status is Status.CANCELING:
-        _finish(store, live, record, state, Status.CANCELED)
-        return None
-
     reporter = _RedisReporter(live, resource_id, run)
     with store.scratch(resource_id) as scratch:
         context = JobContext(
@@ -131,7 +118,7 @@ def _attempt(resource_id: str, run: int, stage: Stage, turn: int = 0) -> Retry |
         except StopRequested as stop:
             if not reporter.canceled():
                 live.move(resource_id, run, Status.QUEUED)
-                return Retry(max=UNLIMITED)
+                return Retry(max=WITHOUT_END)
             _finish(store, live, record, state, Status.CANCELED, context, result=stop.result)
         except RaganError as error:
             context.log.warning("failed: %s", error.detail)
@@ -147,17 +134,35 @@ def _attempt(resource_id: str, run: int, stage: Stage, turn: int = 0) -> Retry |
     return None
 
 
-def _start(live: LiveJobs, resource_id: str, run: int, turn: int) -> Live | None:
-    """The state to work in, None if this run is over; a later turn belongs to the attempt of the first."""
-    state = live.read(resource_id)
+def _claim(store: Store, live: LiveJobs, record: RequestRecord, run: int, turn: int) -> Live | None:
+    """The state to work in; None if there is nothing to do any more, which is then written down if it was not."""
+    state = live.read(record.id)
     if state is None or state.run != run or state.status.terminal:
+        log.info("%s: run %d is over; nothing to do", record.id, run)
         return None
-    if state.status is Status.CANCELING or turn:
-        return state
-    try:
-        return live.move(resource_id, run, Status.RUNNING)
-    except WrongState:  # cancelled since it was read
-        return live.read(resource_id)
+    if state.status is Status.CANCELING:
+        _finish(store, live, record, state, Status.CANCELED)
+        return None
+    if turn and not _is_started_again():
+        return state  # a later turn belongs to the attempt of the first
+    if state.status is Status.RUNNING and state.attempt >= MAX_ATTEMPTS:
+        _finish(store, live, record, state, Status.FAILED, error=_died_too_often(state).problem())
+        return None
+    # Should a cancel come between, the status forbids the move, and RQ starts the job once more to end it.
+    return live.move(record.id, run, Status.RUNNING)
+
+
+def _is_started_again() -> bool:
+    """Whether an earlier process died in this very piece of work."""
+    job = get_current_job()
+    return job is not None and job.retries_left is not None and job.retries_left < WITHOUT_END
+
+
+def _died_too_often(state: Live) -> WorkerDied:
+    return WorkerDied(
+        f"The process that did this work died {state.attempt} times. Most often memory ran out: ask for a smaller "
+        "batch or fewer images, or give the worker more; the worker's log says more."
+    )
 
 
 def _finish(

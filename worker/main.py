@@ -37,19 +37,12 @@ log = logging.getLogger("ragan.worker")
 
 
 class _RaganWorker(BaseWorker):
-    """What all workers share: what they show of themselves, and what happens to a job that kills its process."""
+    """What all workers show of themselves."""
 
     devices: tuple[str, ...] = ()
 
     def serialize(self) -> dict[str, Any]:
         return {**super().serialize(), "devices": json.dumps(self.devices)}
-
-    def handle_work_horse_killed(self, job: Job, retpid: Any, ret_val: int, rusage: Any) -> None:  # noqa: ARG002 - RQ's signature
-        if not job.retries_left:
-            cause = (
-                signal.Signals(os.WTERMSIG(ret_val)).name if os.WIFSIGNALED(ret_val) else f"exit code {ret_val >> 8}"
-            )
-            jobs.fail_dead_job(job.args[0], job.args[1], cause)
 
 
 class FreshProcessWorker(_RaganWorker, SpawnWorker):
@@ -66,9 +59,18 @@ class FreshProcessWorker(_RaganWorker, SpawnWorker):
         configure_logging(Settings())
         super().main_work_horse(job, queue)
 
+    def fork_work_horse(self, job: Job, queue: Any) -> None:
+        # The new process inherits the mask: told to stop while Python still starts in it, it hears that a little later.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            super().fork_work_horse(job, queue)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
     def setup_work_horse_signals(self) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: jobs.SHUTDOWN.set())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def handle_warm_shutdown_request(self) -> None:
         log.info("%s: told to stop; the job in hand is handed back", self.name)
@@ -109,15 +111,7 @@ def _worker(name: QueueName, connection: Redis) -> _RaganWorker:
         job_monitoring_interval=HEARTBEAT_SECONDS,
         worker_ttl=4 * HEARTBEAT_SECONDS,
         maintenance_interval=HEARTBEAT_SECONDS,
-        exception_handlers=[fail_abandoned],
     )
-
-
-def fail_abandoned(job: Job, kind: type[BaseException], error: BaseException, traceback: Any) -> bool:  # noqa: ARG001 - RQ's signature
-    """Called by RQ for a job whose worker vanished."""
-    if not job.retries_left:
-        jobs.fail_dead_job(job.args[0], job.args[1], "its worker was not heard of any more")
-    return True
 
 
 def publish_families() -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from zipstream import ZipStream
 
 from app import media
-from app.routes.common import PROBLEMS, DryRun, accepted, check_kind, rechunked, resource_routes
+from app.routes.common import PROBLEMS, DryRun, accepted, check_kind, rechunked
 from app.services import Services, Use
 from worker.contract.requests import DatasetRequest
 from worker.contract.resources import Kind, Resource
@@ -35,9 +35,6 @@ def create_dataset(
         body = DryRun(request=request.model_dump(mode="json"), result=expected.model_dump(mode="json"))
         return JSONResponse(body.model_dump(mode="json"))
     return accepted(use.jobs.submit(Kind.DATASET, request))
-
-
-router.include_router(resource_routes(Kind.DATASET))
 
 
 @router.get(

@@ -15,7 +15,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 from zipstream import ZipStream
 
 from app import media
-from app.routes.common import PROBLEMS, DryRun, accepted, check_kind, rechunked, resource_routes
+from app.routes.common import PROBLEMS, DryRun, accepted, check_kind, rechunked
 from app.services import Services, Use
 from worker.contract.checkpoints import list_checkpoints
 from worker.contract.errors import InvalidRequest, NotFound, WrongState
@@ -48,9 +48,6 @@ def create_generation(
     if dry_run:
         return JSONResponse(DryRun(request=resolved.model_dump(mode="json"), result=None).model_dump(mode="json"))
     return accepted(use.jobs.submit(Kind.GENERATION, resolved))
-
-
-router.include_router(resource_routes(Kind.GENERATION))
 
 
 @router.get(

@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 
 from app import media
 from app.devices import check_devices
-from app.routes.common import PROBLEMS, DryRun, accepted, check_kind, resource_routes
+from app.routes.common import PROBLEMS, DryRun, accepted, check_kind
 from app.services import Services, Use
 from worker.contract.checkpoints import list_checkpoints
 from worker.contract.errors import InvalidRequest, NotFound
@@ -53,9 +53,6 @@ def create_training(
     if dry_run:
         return JSONResponse(DryRun(request=complete.model_dump(mode="json"), result=None).model_dump(mode="json"))
     return accepted(use.jobs.submit(Kind.TRAINING, complete))
-
-
-router.include_router(resource_routes(Kind.TRAINING))
 
 
 @router.post(

@@ -72,6 +72,10 @@ class UnknownFamily(InvalidRequest):
     """There is no such family of models."""
 
 
+class DuplicateFamily(RaganError):
+    """Two families of models have the same name."""
+
+
 class NotFound(RaganError):
     """There is nothing under this id."""
 
@@ -126,6 +130,10 @@ class CheckpointMissing(RaganError):
 
 class DevicesUnavailable(RaganError):
     """This worker has fewer devices than the job asks for."""
+
+
+class DeviceMemoryExhausted(RaganError):
+    """The device ran out of memory."""
 
 
 class WorkerDied(RaganError):

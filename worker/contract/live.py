@@ -72,7 +72,7 @@ class LiveJobs:
     def move(self, resource_id: str, run: int, to: Status, *, only_from: Iterable[Status] = tuple(Status)) -> Live:
         """Change the status; WrongState if it is not in `only_from`, may not be followed by `to`, or the run is over.
 
-        Entering `running` counts an attempt.
+        Entering `running` counts an attempt; a job that is handed back has not had its.
         """
         allowed = {status for status in only_from if to in TRANSITIONS[status]}
         moved: list[Live] = []
@@ -87,6 +87,8 @@ class LiveJobs:
             update: dict[str, Any] = {"status": to}
             if to is Status.RUNNING:
                 update |= {"attempt": live.attempt + 1, "started_at": live.started_at or self._clock()}
+            elif to is Status.QUEUED:
+                update |= {"attempt": live.attempt - 1}
             moved.append(live.model_copy(update=update))
             transaction.multi()
             transaction.set(_job_key(resource_id), moved[0].model_dump_json())

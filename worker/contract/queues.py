@@ -30,8 +30,8 @@ ROUTES: Mapping[Kind, tuple[QueueName, str]] = {
 }
 """Where each kind's work waits, and the only functions a queue entry may name."""
 
-MAX_ATTEMPTS = 3
-"""A job whose process dies is started again until it has had so many."""
+WITHOUT_END = 1_000_000
+"""RQ shall always start a job again whose process died; when it has died too often is decided in `worker.jobs`."""
 FAILURE_TTL_SECONDS = 24 * 3600
 """How long RQ keeps its own note of a job that died, for whoever looks for the cause."""
 
@@ -78,7 +78,7 @@ def enqueue(redis: Redis, kind: Kind, resource_id: str, run: int, turn: int = 0)
         timeout=-1,
         result_ttl=0,
         failure_ttl=FAILURE_TTL_SECONDS,
-        retry=Retry(max=MAX_ATTEMPTS - 1),
+        retry=Retry(max=WITHOUT_END),
     )
 
 

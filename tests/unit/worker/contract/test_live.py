@@ -30,10 +30,16 @@ def test_a_job_goes_its_way(live, training):
 def test_each_start_counts_an_attempt_and_keeps_the_first_start(live, training):
     live.create(training, 1)
     first = live.move(training, 1, Status.RUNNING)
-    live.move(training, 1, Status.QUEUED)
     second = live.move(training, 1, Status.RUNNING)
     assert (first.attempt, second.attempt) == (1, 2)
     assert second.started_at == first.started_at
+
+
+def test_a_job_that_is_handed_back_has_not_had_its_attempt(live, training):
+    live.create(training, 1)
+    live.move(training, 1, Status.RUNNING)
+    assert live.move(training, 1, Status.QUEUED).attempt == 0
+    assert live.move(training, 1, Status.RUNNING).attempt == 1
 
 
 def test_a_run_that_is_over_cannot_be_moved(live, training):
@@ -128,7 +134,7 @@ class JobStates(RuleBasedStateMachine):
         else:
             assert allowed
             self.status = to
-            self.attempts += to is Status.RUNNING
+            self.attempts += {Status.RUNNING: 1, Status.QUEUED: -1}.get(to, 0)
 
     @invariant()
     def agrees(self):

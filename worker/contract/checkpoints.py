@@ -1,0 +1,73 @@
+"""Checkpoints as files: `checkpoints/<step>/` below a training's folder, each published whole.
+
+`checkpoint.json` says what a checkpoint is; the networks beside it are read by `worker.checkpoint` alone, so that
+the front end can list checkpoints without TensorFlow.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from worker.contract.errors import CheckpointMissing
+from worker.contract.resources import Timestamp
+from worker.contract.results import CheckpointInfo
+
+CHECKPOINTS = "checkpoints"
+RECORD_FILE = "checkpoint.json"
+
+
+class CheckpointRecord(BaseModel):
+    """What a checkpoint is of, enough to build its networks and to go on from it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step: int
+    created_at: Timestamp
+    bytes: int = Field(description="Size of the networks' and optimisers' state on disk.")
+    family: str
+    hyperparameters: dict[str, Any]
+    image_size: int
+    dataset: str = Field(description="Id of the dataset that was trained on.")
+    dataset_sha256: str = Field(description="Of its images, in their order.")
+    images_seen: int = Field(description="Real images, over all runs so far.")
+    seconds: float = Field(description="Spent in training steps, over all runs so far.")
+    versions: dict[str, str]
+
+    def info(self) -> CheckpointInfo:
+        return CheckpointInfo(step=self.step, created_at=self.created_at, bytes=self.bytes)
+
+
+def checkpoint_name(step: int) -> str:
+    """Where the checkpoint at a step is, below a training's folder."""
+    return f"{CHECKPOINTS}/{step:08d}"
+
+
+def list_checkpoints(training: Path) -> list[CheckpointInfo]:
+    """The checkpoints in a training's folder, in the order of their steps."""
+    return [record.info() for record in _records(training)]
+
+
+def latest(training: Path) -> CheckpointRecord | None:
+    """The newest checkpoint in a training's folder, None while there is none."""
+    return max(_records(training), key=lambda record: record.step, default=None)
+
+
+def read_record(training: Path, step: int) -> CheckpointRecord:
+    """The checkpoint at a step; CheckpointMissing, naming those there are, if it is not kept."""
+    try:
+        return CheckpointRecord.model_validate_json((training / checkpoint_name(step) / RECORD_FILE).read_bytes())
+    except FileNotFoundError as error:
+        kept = ", ".join(str(info.step) for info in list_checkpoints(training))
+        instead = f"take one of {kept}" if kept else "it has none yet"
+        raise CheckpointMissing(f"{training.name} has no checkpoint at step {step}: {instead}.") from error
+
+
+def _records(training: Path) -> list[CheckpointRecord]:
+    records = []
+    for folder in sorted((training / CHECKPOINTS).glob("[0-9]*")):
+        try:
+            records.append(CheckpointRecord.model_validate_json((folder / RECORD_FILE).read_bytes()))
+        except FileNotFoundError:  # withdrawn by the training since it was listed
+            continue
+    return records
