@@ -1,0 +1,195 @@
+"""ChestX-ray14 of the NIH Clinical Center, in the folders and files that NIH publishes.
+
+    Data_Entry_2017*.csv            the metadata; of several editions the last by name
+    images/*.png                    the pictures, in one folder
+    images_001/images/*.png  …012   or in one folder for each of the twelve archives
+    cxr14_bad_labels.csv            optional: the first GAN study's list of outliers, several rows an image
+
+A row of the metadata without a picture is normal: hardly anyone downloads all twelve archives.
+"""
+
+import csv
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.contract.errors import ImageUnreadable, SourceUnreadable
+from worker.sources.base import IMPOSSIBLE_AGE, OUTLIER_FLAGS, UNKNOWN, UNKNOWN_AGE, FolderSource, SourceTable
+from worker.sources.pixels import PngFile
+
+METADATA = "Data_Entry_2017*.csv"
+OUTLIERS = "cxr14_bad_labels.csv"
+IMAGE_FOLDERS = ("images", *(f"images_{archive:03}/images" for archive in range(1, 13)))
+
+_METADATA_COLUMNS = (
+    ("Image Index",),
+    ("Finding Labels",),
+    ("Patient ID",),
+    ("Patient Age",),
+    ("Patient Gender", "Patient Sex"),
+    ("View Position",),
+)
+"""Each column by the names that one edition or another gives it."""
+_OUTLIER_COLUMNS = (("Index",), ("Inverted",), ("Not frontal",), ("Rotated",))
+"""The image, then its flags in the order of OUTLIER_FLAGS."""
+_AGE = re.compile(r"(\d+)(?:\.\d*)?([YMWD]?)", re.IGNORECASE)
+_UNITS_IN_A_YEAR = {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}
+_MAX_LABELS = 64
+"""Findings are bit sets of 64 bits."""
+_MAX_CODES = 256
+
+
+class NihCxr14(FolderSource):
+    """A folder in NIH's layout. Findings, views and sexes are those that the metadata names, sorted."""
+
+    layout = "nih-cxr14"
+
+    def __init__(self, folder: Path, table: SourceTable, image_folders: NDArray[np.int8]) -> None:
+        """`image_folders` holds, for each row, the place of its folder in IMAGE_FOLDERS, or -1."""
+        self.id = folder.name
+        self.table = table
+        self._folder = folder
+        self._image_folders = image_folders
+
+    @classmethod
+    def recognises(cls, folder: Path) -> bool:
+        return any(folder.glob(METADATA))
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        metadata = max(folder.glob(METADATA), default=None)
+        if metadata is None:
+            raise SourceUnreadable(f"{folder.name} holds no {METADATA}: put NIH's metadata beside the images.")
+        files, findings, patients, ages, sexes, views = _read_columns(metadata, _METADATA_COLUMNS)
+        image_folders = _locate(files, folder)
+        label_sets, label_names = _label_sets(findings, metadata)
+        view_codes, view_names = _codes(views, metadata)
+        sex_codes, sex_names = _codes(sexes, metadata)
+        table = SourceTable(
+            files=files,
+            patients=_patients(patients, metadata),
+            labels=label_sets,
+            views=view_codes,
+            sexes=sex_codes,
+            ages=_values(ages, _age, np.int16),
+            flags=_flags(files, folder / OUTLIERS),
+            present=image_folders >= 0,
+            label_names=label_names,
+            view_names=view_names,
+            sex_names=sex_names,
+            flag_names=OUTLIER_FLAGS,
+        )
+        return cls(folder, table, image_folders)
+
+    @classmethod
+    def watched(cls, folder: Path) -> Iterable[Path]:
+        return [folder, *folder.glob(METADATA), folder / OUTLIERS, *(folder / name for name in IMAGE_FOLDERS)]
+
+    def image(self, row: int) -> PngFile:
+        if not self.table.present[row]:
+            raise ImageUnreadable("The file is absent.")
+        return PngFile(self._folder / IMAGE_FOLDERS[self._image_folders[row]] / self.table.files[row])
+
+
+def _read_columns(path: Path, columns: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """The texts of the columns that go by these names, in their order."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            records = csv.reader(file)
+            chosen = itemgetter(*_places(next(records, []), columns, path))
+            try:
+                rows = [chosen(record) for record in records if record]
+            except IndexError as error:
+                raise SourceUnreadable(f"{path.name} ends early in line {records.line_num}: get it anew.") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SourceUnreadable(f"{path.name} cannot be read ({error}): get it anew.") from error
+    return list(zip(*rows, strict=True)) or [()] * len(columns)
+
+
+def _places(header: Sequence[str], columns: Sequence[Sequence[str]], path: Path) -> list[int]:
+    place_of = {name.strip(): place for place, name in enumerate(header)}
+    places = []
+    for names in columns:
+        name = next((name for name in names if name in place_of), None)
+        if name is None:
+            raise SourceUnreadable(f"{path.name} has no column {names[0]!r}: put NIH's own file in its place.")
+        places.append(place_of[name])
+    return places
+
+
+def _locate(files: Sequence[str], folder: Path) -> NDArray[np.int8]:
+    """The place in IMAGE_FOLDERS of each file, -1 where it is absent; of a file that is there twice, the first."""
+    place_of: dict[str, int] = {}
+    for place, name in enumerate(IMAGE_FOLDERS):
+        try:
+            for image in os.listdir(folder / name):  # noqa: PTH208 - 112,120 Path objects would take longer than all else
+                place_of.setdefault(image, place)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise SourceUnreadable(f"{folder.name}/{name} cannot be listed: {error.strerror}.") from error
+    return np.fromiter((place_of.get(file, -1) for file in files), np.int8, len(files))
+
+
+def _values(texts: Sequence[str], value: Callable[[str], int], kind: type[np.integer[Any]]) -> NDArray[Any]:
+    """The value of each text; metadata repeats a few texts many times, so each is looked at once."""
+    value_of = {text: value(text) for text in set(texts)}
+    return np.fromiter(map(value_of.__getitem__, texts), kind, len(texts))
+
+
+def _label_sets(findings: Sequence[str], path: Path) -> tuple[NDArray[np.uint64], tuple[str, ...]]:
+    lists = {text: [name for part in text.split("|") if (name := part.strip())] for text in set(findings)}
+    names = sorted({name for found in lists.values() for name in found})
+    if len(names) > _MAX_LABELS:
+        raise SourceUnreadable(f"{path.name} names {len(names)} findings, above the limit of {_MAX_LABELS}.")
+    bit_of = {name: 1 << bit for bit, name in enumerate(names)}
+    return _values(findings, lambda text: sum(bit_of[name] for name in set(lists[text])), np.uint64), tuple(names)
+
+
+def _codes(texts: Sequence[str], path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    names = sorted({text.strip() or UNKNOWN for text in set(texts)})
+    if len(names) > _MAX_CODES:
+        raise SourceUnreadable(f"{path.name} has {len(names)} kinds of view or sex, above the limit of {_MAX_CODES}.")
+    return _values(texts, lambda text: names.index(text.strip() or UNKNOWN), np.uint8), tuple(names)
+
+
+def _patients(texts: Sequence[str], path: Path) -> NDArray[np.int64]:
+    try:
+        return np.fromiter(map(int, texts), np.int64, len(texts))
+    except (ValueError, OverflowError) as error:
+        raise SourceUnreadable(f"{path.name} has a patient id that is not a number: {error}.") from error
+
+
+def _age(text: str) -> int:
+    """Years: `58` and `058Y` are 58, `013M` is 1, `004D` is 0."""
+    if not text.strip():
+        return UNKNOWN_AGE
+    match = _AGE.fullmatch(text.strip())
+    if match is None:
+        return IMPOSSIBLE_AGE
+    return min(int(match[1]) // _UNITS_IN_A_YEAR[match[2].upper()], int(np.iinfo(np.int16).max))
+
+
+def _flags(files: Sequence[str], path: Path) -> NDArray[np.uint8]:
+    """Each file's flags; those of its several rows in the list together."""
+    if not path.exists():
+        return np.zeros(len(files), np.uint8)
+    listed, *marks = _read_columns(path, _OUTLIER_COLUMNS)
+    flags_of: dict[str, int] = {}
+    for bit, column in enumerate(marks):
+        for file, mark in zip(listed, column, strict=True):
+            flags_of[file] = flags_of.get(file, 0) | (_is_set(mark, path) << bit)
+    return np.fromiter((flags_of.get(file, 0) for file in files), np.uint8, len(files))
+
+
+def _is_set(mark: str, path: Path) -> bool:
+    try:
+        return float(mark or 0) != 0
+    except ValueError as error:
+        raise SourceUnreadable(f"{path.name} marks an image with {mark!r}: write 1 or 0.") from error

@@ -1,0 +1,203 @@
+"""Pictures in and out: PNG files to grey, grey to squares, grids, PNG and GIF.
+
+How a file becomes one grey channel, 0 black to 255 white, never stretched to what the picture happens to hold:
+
+* 8-bit grey is taken as it is; 1, 2 and 4-bit grey and palettes by the values they stand for.
+* 16-bit grey over its whole range: v / 257.
+* Colour whose channels are equal everywhere is that channel. Channels that differ give ITU-R BT.601 luma,
+  0.299 R + 0.587 G + 0.114 B, and mark the picture as `colour`. Of 16 bits a channel the upper 8 count.
+* Transparency is ignored: no radiograph means it, and the RGBA files of ChestX-ray14 are opaque.
+"""
+
+import io
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+
+from worker.contract.errors import ImageUnreadable
+from worker.sources.base import GreyImage
+
+MAX_PIXELS = 64_000_000
+"""Of one file. The largest detectors have about 20 million; a small file that unfolds to far more is an attack."""
+SEPARATOR = 2
+"""Pixels between the tiles of a grid."""
+SEPARATOR_GREY = 96
+LAST_FRAME_TIMES = 12
+"""How many times as long as the others the last frame of a time-lapse stays."""
+
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+"""What Pillow raises on files that are not as they should be."""
+
+
+@dataclass(frozen=True)
+class PngFile:
+    """The way to a picture in a PNG file."""
+
+    path: Path
+
+    def read(self) -> GreyImage:
+        """Decode by the rule of this module.
+
+        Raises:
+            ImageUnreadable: the file is absent, empty, truncated, not a PNG, or above MAX_PIXELS.
+        """
+        try:
+            with self.path.open("rb") as file:
+                if not os.fstat(file.fileno()).st_size:
+                    raise ImageUnreadable("The file is empty.")
+                with Image.open(file, formats=["PNG"]) as image:
+                    if image.width * image.height > MAX_PIXELS:
+                        size = f"{image.width} x {image.height}"
+                        raise ImageUnreadable(f"The file is {size}, above the limit of {MAX_PIXELS:,} pixels.")
+                    return _grey(image)
+        except FileNotFoundError as error:
+            raise ImageUnreadable("The file is absent.") from error
+        except UnidentifiedImageError as error:
+            raise ImageUnreadable("The file is not a PNG image.") from error
+        except _DAMAGE as error:
+            raise ImageUnreadable(f"The file is damaged or cannot be read ({_one_line(error)}).") from error
+
+
+def _one_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _grey(image: Image.Image) -> GreyImage:
+    if image.mode in ("L", "LA"):
+        return GreyImage(np.asarray(image.getchannel(0)))
+    if image.mode == "1":
+        return GreyImage(np.asarray(image.convert("L")))
+    if image.mode.startswith("I"):
+        return GreyImage(np.asarray(image).astype(np.float32) / np.float32(257))
+    red, green, blue, _ = (np.asarray(channel) for channel in image.convert("RGBA").split())
+    if np.array_equal(red, green) and np.array_equal(red, blue):
+        return GreyImage(red)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    return GreyImage(luma.astype(np.float32), colour=True)
+
+
+def fit_square(image: GreyImage, size: int, fit: Literal["pad", "crop"]) -> NDArray[np.uint8]:
+    """Make a picture square, then `size` pixels on a side.
+
+    `pad` adds black evenly on the short sides, `crop` keeps the centre. Down to a smaller size every pixel is the
+    mean of the area it covers, exactly and whatever the ratio, rounded half up; up to a larger one it is bicubic.
+
+    Returns:
+        uint8 of shape (size, size).
+    """
+    square = _padded(image.pixels) if fit == "pad" else _cropped(image.pixels)
+    side = len(square)
+    if side < size:
+        enlarged = Image.fromarray(square.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
+        grey = np.asarray(enlarged, np.float64)
+    else:
+        grey = _area_sums(_area_sums(square, size), size) / side**2
+    return np.floor(grey + 0.5).clip(0, 255).astype(np.uint8)
+
+
+def _padded(pixels: NDArray[Any]) -> NDArray[Any]:
+    height, width = pixels.shape
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    return np.pad(pixels, ((top, side - height - top), (left, side - width - left)))
+
+
+def _cropped(pixels: NDArray[Any]) -> NDArray[Any]:
+    height, width = pixels.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return pixels[top : top + side, left : left + side]
+
+
+def _area_sums(pixels: NDArray[Any], size: int) -> NDArray[Any]:
+    """Sums over `size` equal bands of rows, times `size`, transposed: exact for integers, so equal on any machine.
+
+    Band k spans rows k·n/size to (k+1)·n/size; a row that an edge cuts counts by its parts on either side.
+    """
+    side = len(pixels)
+    exact = np.int64 if pixels.dtype.kind in "iu" else np.float64
+    # 32 bits hold a column of bytes, and adding up takes half as long as in 64.
+    wide = np.uint32 if pixels.dtype == np.uint8 else exact
+    if side % size == 0:
+        sums = pixels.reshape(size, side // size, -1).sum(axis=1, dtype=wide).astype(exact) * size
+    else:
+        whole, part = np.divmod(np.arange(size + 1) * side, size)
+        cut = pixels[np.minimum(whole, side - 1)] * part[:, np.newaxis].astype(exact)
+        bands = [pixels[first:end].sum(axis=0, dtype=wide) for first, end in pairwise(whole)]
+        sums = np.stack(bands).astype(exact) * size - cut[:-1] + cut[1:]
+    return np.ascontiguousarray(sums.T)
+
+
+def tile(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
+    """A grid of pictures, left to right and top to bottom, with thin grey lines between them.
+
+    Grey values are those of the pictures, in one window for all: nothing is stretched tile by tile.
+
+    Args:
+        images: uint8 of shape (count, height, width), count at least 1.
+        columns: tiles in a row; the last row may be short.
+
+    Returns:
+        uint8 of shape (height, width) of the whole grid.
+    """
+    count, height, width = images.shape
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    down, across = height + SEPARATOR, width + SEPARATOR
+    grid = np.full((rows * down - SEPARATOR, columns * across - SEPARATOR), SEPARATOR_GREY, np.uint8)
+    for index, image in enumerate(images):
+        top, left = index // columns * down, index % columns * across
+        grid[top : top + height, left : left + width] = image
+    return grid
+
+
+def encode_png(pixels: NDArray[np.uint8], text: Mapping[str, str] | None = None) -> bytes:
+    """An 8-bit grey PNG of uint8 (height, width), with `text` as text chunks by keyword."""
+    info = PngInfo()
+    for keyword, value in (text or {}).items():
+        info.add_text(keyword, value)
+    buffer = io.BytesIO()
+    # Encoding dominates an archive of images: level 1 is half as fast again as the default, and a little larger.
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1, pnginfo=info)
+    return buffer.getvalue()
+
+
+def encode_gif(frames: Iterable[NDArray[np.uint8]], milliseconds: int) -> bytes:
+    """A time-lapse that repeats for ever and rests on its last frame.
+
+    Args:
+        frames: at least one, uint8 (height, width), all of one shape; shown with one palette of 256 greys.
+        milliseconds: how long a frame stays; a GIF counts in tens of them.
+    """
+    images: Sequence[Image.Image] = [Image.fromarray(frame) for frame in frames]
+    durations = [milliseconds] * (len(images) - 1) + [milliseconds * LAST_FRAME_TIMES]
+    buffer = io.BytesIO()
+    images[0].save(
+        buffer,
+        format="GIF",
+        save_all=True,
+        append_images=images[1:],
+        duration=durations,
+        loop=0,
+        optimize=False,
+    )
+    return buffer.getvalue()
