@@ -1,0 +1,70 @@
+"""What is written of a dataset is what a later stage reads."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from worker.contract.errors import NotFound, StoreUnavailable
+from worker.contract.requests import DatasetRequest
+from worker.dataset import IMAGES, ITEMS, Dataset, ImagesWriter, write_items
+from worker.selection import SPLITS, select, without
+from worker.sources.nih_cxr14 import NihCxr14
+
+
+@pytest.mark.parametrize("count", [0, 1, 12, 1234])
+def test_an_array_whose_length_was_not_known_is_one_that_numpy_reads(tmp_path: Path, count: int) -> None:
+    with ImagesWriter(tmp_path / IMAGES, 3) as writer:
+        for number in range(count):
+            writer.append(np.full((3, 3), number % 256, np.uint8))
+    array = np.load(tmp_path / IMAGES, mmap_mode="r" if count else None)
+    assert (array.shape, array.dtype) == ((count, 3, 3), np.uint8)
+    np.testing.assert_array_equal(array[:, 0, 0], np.arange(count) % 256)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
+@pytest.mark.parametrize("size", [8, 1024])
+def test_a_full_disk_is_told_in_a_sentence(size: int) -> None:
+    """With small images it is noticed when the file is closed."""
+    with (
+        pytest.raises(StoreUnavailable, match=r"cannot be written \(No space left"),
+        ImagesWriter(Path("/dev/full"), size) as writer,
+    ):
+        writer.append(np.zeros((size, size), np.uint8))
+
+
+def test_a_dataset_is_read_as_it_was_written(tmp_path: Path, nih_folder: Callable[..., Path]) -> None:
+    table = NihCxr14.open(nih_folder(rows=24)).table
+    request = DatasetRequest(source="small", where={"view": ("PA",)})
+    selection = without(select(table, request), table, request, [1])
+    with ImagesWriter(tmp_path / IMAGES, 8) as writer:
+        for row in selection.rows.tolist():
+            writer.append(np.full((8, 8), row, np.uint8))
+    write_items(tmp_path / ITEMS, table, selection, {1: "It fell, and broke."})
+
+    dataset = Dataset.open(tmp_path)
+    assert isinstance(dataset.images, np.memmap)
+    assert dataset.image_size == 8
+    rows = dataset.images[:, 0, 0].astype(int)
+    assert [row for row in range(24) if row // 4 % 2 == 0 and row != 1] == rows.tolist()
+    assert dataset.patients.tolist() == [row * 2 // 3 for row in rows]
+    assert dataset.labels[:3] == (("No Finding",), ("Effusion", "Infiltration"), ("Nodule",))
+    together = np.concatenate([dataset.indices(split) for split in SPLITS])
+    np.testing.assert_array_equal(np.sort(together), np.arange(len(rows)))
+    train, rest = dataset.indices("train"), np.concatenate([dataset.indices("validation"), dataset.indices("test")])
+    assert len(train) >= len(rest) > 0
+    assert not set(dataset.patients[train]) & set(dataset.patients[rest])
+
+    lines = (tmp_path / ITEMS).read_text().splitlines()
+    assert len(lines) == 25
+    assert lines[0] == "file,patient,labels,view,sex,age,split,index,excluded"
+    assert lines[2] == '00000001_000.png,0,Infiltration,PA,M,27,,,"It fell, and broke."'
+    assert lines[3].startswith("00000002_000.png,1,Effusion|Infiltration,PA,F,34,")
+    assert lines[3].endswith(",1,")
+    assert lines[5].endswith(",,,view")
+
+
+def test_a_dataset_that_was_never_prepared_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="has no images"):
+        Dataset.open(tmp_path)

@@ -1,0 +1,132 @@
+"""A prepared dataset on disk: what the stage that prepares it writes, and every later one reads.
+
+images.npy   uint8 (images, size, size), rows of the source in their order; made to be memory-mapped
+items.csv    a line for every row of the source, chosen or not
+"""
+
+import csv
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.contract.errors import NotFound, StoreUnavailable
+from worker.selection import SPLITS, Selection
+from worker.sources.base import SourceTable
+
+IMAGES = "images.npy"
+ITEMS = "items.csv"
+ITEM_COLUMNS = ("file", "patient", "labels", "view", "sex", "age", "split", "index", "excluded")
+"""`labels` are joined with |; `index` is the image's place in images.npy; `excluded` says why there is none."""
+LABEL_SEPARATOR = "|"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The images of a dataset and what is known of them, all in one order.
+
+    `images` is uint8 (images, size, size), memory-mapped; `splits` indexes worker.selection.SPLITS.
+    """
+
+    images: NDArray[np.uint8]
+    labels: tuple[tuple[str, ...], ...]
+    patients: NDArray[np.int64]
+    splits: NDArray[np.uint8]
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open what `prepare` has published; NotFound if there is nothing."""
+        try:
+            images = np.load(folder / IMAGES, mmap_mode="r")
+            with (folder / ITEMS).open(newline="", encoding="utf-8") as file:
+                items = [item for item in csv.DictReader(file) if item["index"]]
+        except FileNotFoundError as error:
+            raise NotFound(f"The dataset {folder.name} has no images: prepare it first.") from error
+        return cls(
+            images=images,
+            labels=tuple(tuple(item["labels"].split(LABEL_SEPARATOR)) if item["labels"] else () for item in items),
+            patients=np.array([item["patient"] for item in items], np.int64),
+            splits=np.array([SPLITS.index(item["split"]) for item in items], np.uint8),
+        )
+
+    @property
+    def image_size(self) -> int:
+        """Pixels on a side."""
+        return int(self.images.shape[1])
+
+    def indices(self, split: str) -> NDArray[np.int64]:
+        """Places in `images` of the images of `train`, `validation` or `test`."""
+        return np.flatnonzero(self.splits == SPLITS.index(split))
+
+
+class ImagesWriter:
+    """Writes images.npy one image after the other, so that their number need not be known and memory stays flat.
+
+    Written, not mapped: on a full disk a write is an error, where a touch of a mapped page kills the process.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.count = 0
+        self._size = size
+        self._file = path.open("wb")
+        self._write_header()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error:
+            with suppress(OSError):  # the file is of no use any more, and the first error is the one to tell
+                self._file.close()
+            return
+        with _full_disk_told(), self._file:
+            self._file.seek(0)
+            self._write_header()
+
+    def append(self, image: NDArray[np.uint8]) -> None:
+        """Add uint8 (size, size); StoreUnavailable if the disk does not take it."""
+        with _full_disk_told():
+            self._file.write(image.tobytes())
+        self.count += 1
+
+    def _write_header(self) -> None:
+        """Of one length whatever the count: NumPy leaves room for the first axis to grow."""
+        shape = (self.count, self._size, self._size)
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+
+@contextmanager
+def _full_disk_told() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailable(f"The images cannot be written ({error.strerror}): make room and ask again.") from error
+
+
+def write_items(path: Path, table: SourceTable, selection: Selection, unusable: Mapping[int, str]) -> None:
+    """Write items.csv; `unusable` gives, for each row that was chosen and has no image, the reason."""
+    split = np.full(len(table), "", object)
+    split[selection.rows] = np.array(SPLITS, object)[selection.split]
+    index = np.full(len(table), "", object)
+    index[selection.rows] = np.arange(len(selection.rows))
+    findings = {bits: LABEL_SEPARATOR.join(table.labels_in(bits)) for bits in set(table.labels.tolist())}
+    columns = (
+        table.files,
+        table.patients.tolist(),
+        [findings[bits] for bits in table.labels.tolist()],
+        np.array(table.view_names, object)[table.views],
+        np.array(table.sex_names, object)[table.sexes],
+        ["" if age < 0 else age for age in table.ages.tolist()],
+        split,
+        index,
+        [unusable.get(row) or selection.reason(row) for row in range(len(table))],
+    )
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(ITEM_COLUMNS)
+        writer.writerows(zip(*columns, strict=True))
