@@ -9,6 +9,7 @@ from fastapi_offline import FastAPIOffline
 from redis.asyncio import Redis as AsyncRedis
 
 from app import errors
+from app.body_limit import BodyLimit
 from app.families import Families
 from app.jobs import Jobs
 from app.routes import datasets, generations, models, sources, system, trainings
@@ -22,7 +23,6 @@ from worker.contract.settings import Settings
 from worker.contract.store import Store
 from worker.sources.registry import SourceCatalog
 
-MAX_BODY_BYTES = 1024 * 1024
 DESCRIPTION = """Select a cohort of chest X-rays, train a GAN on it, watch it learn, draw synthetic images.
 
 Not a medical device: nothing it makes is fit for diagnosis."""
@@ -53,7 +53,6 @@ def create_app(settings: Settings) -> FastAPI:
         description=DESCRIPTION,
         version=version("ragan"),
         lifespan=lifespan,
-        max_body_size=MAX_BODY_BYTES,
     )
     app.state.services = Services(
         settings=settings,
@@ -65,6 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
         families=Families(store),
         sources=SourceCatalog(settings.sources),
     )
+    app.add_middleware(BodyLimit)
     errors.install(app)
     for noun in (sources, datasets, models, trainings, generations, system):
         app.include_router(noun.router)

@@ -1,0 +1,202 @@
+"""A front end that really listens, with a real Redis and a source that it can read, and no workers."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from redis import Redis
+from rq import SimpleWorker
+from rq.serializers import JSONSerializer
+
+from app.main import create_app
+from worker import jobs
+from worker.contract.checkpoints import RECORD_FILE, CheckpointRecord, checkpoint_name
+from worker.contract.queues import AllowListedJob, QueueName, queue
+from worker.contract.requests import GenerationRequest, TrainingRequest
+from worker.contract.resources import Kind, Manifest, RequestRecord, Status
+from worker.contract.results import FamilyDescription
+from worker.contract.settings import Settings
+from worker.contract.store import Store
+from worker.sources.pixels import encode_png, tile
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+IMAGES = 40
+
+
+@pytest.fixture
+def sources(nih_folder: Callable[..., Path]) -> Path:
+    """One source in NIH's layout, and a folder of something else."""
+    root = nih_folder("clinic", IMAGES).parent
+    (root / "holiday-photos").mkdir()
+    return root
+
+
+@pytest.fixture
+def settings(tmp_path: Path, sources: Path, redis_url: str, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """In the environment too, as a worker would find them."""
+    for name, value in {"RAGAN_STORE": tmp_path / "store", "RAGAN_SOURCES": sources, "REDIS_URL": redis_url}.items():
+        monkeypatch.setenv(name, str(value))
+    jobs._redis.cache_clear()
+    return Settings()
+
+
+@pytest.fixture
+def url(settings: Settings) -> Iterator[str]:
+    """The address of a front end that listens in a thread."""
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(settings), port=0, log_level="warning", timeout_graceful_shutdown=1)
+    )
+    started = threading.Event()
+    original_startup = server.startup
+
+    async def startup(*arguments: Any, **options: Any) -> None:
+        await original_startup(*arguments, **options)
+        started.set()
+
+    server.startup = startup
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    assert started.wait(30)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def http(url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def work(settings: Settings, redis: Redis) -> Callable[[QueueName], None]:
+    """Does all that waits in a queue, in this process, by RQ and the functions that workers call."""
+
+    def burst(name: QueueName) -> None:
+        worker = SimpleWorker(
+            [queue(name, redis)], connection=redis, job_class=AllowListedJob, serializer=JSONSerializer
+        )
+        worker.work(burst=True, logging_level="WARNING")
+
+    return burst
+
+
+@pytest.fixture
+def family(store: Store) -> FamilyDescription:
+    """A family as a worker would publish it."""
+    description = FamilyDescription(
+        family="tiny16",
+        title="Tiny",
+        reference="none",
+        image_sizes=(16,),
+        takes_labels=False,
+        parameters={"generator": 10, "discriminator": 20},
+        presets={"default": {"width": 1.0, "dropout": 0.0}, "reference": {"width": 1.0, "dropout": 0.4}},
+        hyperparameters={
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "width": {"type": "number", "exclusiveMinimum": 0},
+                "dropout": {"type": "number", "minimum": 0, "maximum": 0.9},
+            },
+        },
+        published_at=NOW,
+    )
+    store.publish_family(description)
+    return description
+
+
+def write_ended(store: Store, kind: Kind, request: dict[str, Any], result: dict[str, Any] | None, **fields: Any) -> str:
+    """A resource that has ended, as a worker leaves it."""
+    record = RequestRecord(id=kind.new_id(), kind=kind, created_at=NOW, request=request)
+    store.write_request(record)
+    ended: dict[str, Any] = {
+        "status": Status.SUCCEEDED,
+        "started_at": NOW,
+        "finished_at": NOW,
+        "attempt": 1,
+        "progress": None,
+        "error": None,
+        "versions": {},
+    }
+    store.write_manifest(Manifest(id=record.id, kind=kind, run=1, result=result, **(ended | fields)))
+    return record.id
+
+
+@pytest.fixture
+def dataset(store: Store) -> str:
+    """A dataset of 16x16 images that is ready."""
+    return write_ended(store, Kind.DATASET, {"source": "clinic", "image_size": 16}, {"images": 3, "sha256": "0" * 64})
+
+
+@pytest.fixture
+def large_dataset(store: Store) -> str:
+    """A dataset of 64x64 images that is ready."""
+    return write_ended(store, Kind.DATASET, {"source": "clinic", "image_size": 64}, {"images": 3, "sha256": "0" * 64})
+
+
+@pytest.fixture
+def training(store: Store, dataset: str) -> str:
+    """A training that has ended after 30 steps, with metrics, snapshots every 10 steps and checkpoints at 20 and 30."""
+    import numpy as np
+
+    request = TrainingRequest(dataset=dataset, model={"family": "tiny16"}, steps=30).model_dump(mode="json")
+    training = write_ended(store, Kind.TRAINING, request, {"steps": 30})
+    rows = (
+        f'{{"step": {step}, "d_loss": 0.5, "d_acc": 0.75, "g_loss": 1.0, "g_acc": 0.25}}\n' for step in range(1, 31)
+    )
+    store.publish_bytes("".join(rows).encode(), training, "metrics.jsonl")
+    for step in (0, 10, 20, 30):
+        grid = tile(np.full((16, 16, 16), 8 * step, np.uint8), 4)
+        store.publish_bytes(encode_png(grid), training, f"snapshots/{step:08d}.png")
+    for step in (20, 30):
+        checkpoint = CheckpointRecord(
+            step=step,
+            created_at=NOW,
+            bytes=100,
+            family="tiny16",
+            hyperparameters={},
+            image_size=16,
+            dataset=dataset,
+            dataset_sha256="0" * 64,
+            images_seen=1,
+            seconds=1.0,
+            versions={},
+        )
+        name = f"{checkpoint_name(step)}/{RECORD_FILE}"
+        store.publish_bytes(checkpoint.model_dump_json().encode(), training, name)
+    return training
+
+
+@pytest.fixture
+def generation(store: Store, training: str) -> str:
+    """300 images in two shards, image i all of grey i mod 256, as the generation stage leaves them."""
+    import io
+    import zipfile
+
+    import numpy as np
+
+    from worker.contract.shards import SHARD_IMAGES, archive_name, array_name, image_name
+
+    count = SHARD_IMAGES + 44
+    images = np.broadcast_to(np.arange(count, dtype=np.uint16)[:, None, None] % 256, (count, 16, 16)).astype(np.uint8)
+    request = GenerationRequest(training=training, checkpoint=30, count=count, seed=7).model_dump(mode="json")
+    generation = write_ended(store, Kind.GENERATION, request, {"count": count, "image_size": 16, "provenance": {}})
+    for shard in range(2):
+        first = shard * SHARD_IMAGES
+        part = images[first : first + SHARD_IMAGES]
+        array, archive = io.BytesIO(), io.BytesIO()
+        np.save(array, part)
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as files:
+            for index, pixels in enumerate(part, start=first):
+                files.writestr(image_name(index), encode_png(pixels, {"Synthetic": "true", "Index": str(index)}))
+        store.publish_bytes(array.getvalue(), generation, array_name(shard))
+        store.publish_bytes(archive.getvalue(), generation, archive_name(shard))
+    store.publish_bytes(encode_png(tile(images[:64], 8)), generation, "grid.png")
+    return generation
