@@ -20,6 +20,7 @@ from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker, SimpleWorker, SpawnWorker
 
 from worker import jobs
+from worker.contract.errors import QueueUnavailable
 from worker.contract.processes import die_with_parent
 from worker.contract.queues import AllowListedJob, QueueName, connect, queue
 from worker.contract.settings import Settings
@@ -89,7 +90,7 @@ class WarmWorker(_RaganWorker, SimpleWorker):
 def run(name: QueueName, settings: Settings) -> None:
     """Work on one queue until told to stop."""
     if settings.redis_url is None:
-        raise RuntimeError("a worker needs the address of a Redis server")
+        raise QueueUnavailable("Set REDIS_URL to the address of a Redis server, or run `ragan up`, which brings its own.")
     configure_logging(settings)
     Store(settings.store).check()
     connection = connect(settings.redis_url, patient=True)

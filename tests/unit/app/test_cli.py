@@ -1,0 +1,111 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from app.cli import main
+from worker.contract.queues import QueueName
+
+
+@pytest.fixture
+def ragan(url, monkeypatch):
+    """Runs `ragan …` in this process against a service that really listens."""
+    monkeypatch.setenv("RAGAN_URL", url)
+    monkeypatch.setenv("COLUMNS", "160")
+    return lambda *arguments: CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_help_needs_nothing_heavy():
+    program = (
+        "import sys; from app.cli import main; main(['--help'], standalone_mode=False); print(sorted(sys.modules))"
+    )
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    for module in ("fastapi", "httpx", "numpy", "pydantic", "redis", "rich", "tensorflow"):
+        assert f"'{module}'" not in output
+
+
+@pytest.mark.parametrize("command", sorted(main.commands))
+def test_every_command_explains_itself(command):
+    result = CliRunner().invoke(main, [command, "--help"])
+    assert result.exit_code == 0
+    assert main.commands[command].help.splitlines()[0] in " ".join(result.output.split())
+
+
+def test_lists_sources_and_models(ragan, family):
+    assert "clinic" in ragan("sources").output
+    assert "no layout" in ragan("sources").output
+    assert "tiny16" in ragan("models").output
+    assert json.loads(ragan("models", "--json").output)[0]["family"] == "tiny16"
+
+
+def test_shows_what_would_be_selected(ragan):
+    output = ragan("select", "clinic", "--view", "AP", "--label", "Nodule", "--age", 20, 70, "--dry-run").output
+    assert "impossible age" in output
+    assert "Nodule" in output
+
+
+def test_selects_then_shows_status_then_cancels(ragan, work):
+    queued = json.loads(ragan("select", "clinic", "--image-size", 16, "--no-wait", "--json").stdout)
+    assert queued["status"] == "queued"
+    assert "queued" in ragan("status", queued["id"]).output
+    work(QueueName.PREPARE)
+    waited = ragan("status", queued["id"], "--wait", "--json")
+    assert json.loads(waited.stdout)["status"] == "succeeded"
+    refused = ragan("cancel", queued["id"])
+    assert (refused.exit_code, "nothing to cancel" in refused.stderr) == (1, True)
+
+
+def test_trains_and_generates_by_the_same_words_as_the_contract(ragan, family, dataset, training):
+    arguments = ["--family", "tiny16", "--set", "width=0.5", "--steps", 3, "--devices", 1, "--no-wait", "--json"]
+    request = json.loads(ragan("train", dataset, *arguments).stdout)["request"]
+    assert request["model"]["hyperparameters"] == {"width": 0.5, "dropout": 0.0}
+    assert (request["steps"], request["devices"]) == (3, 1)
+    request = json.loads(ragan("generate", training, "--count", 5, "--no-wait", "--json").stdout)["request"]
+    assert (request["count"], request["checkpoint"]) == (5, 30)
+    assert json.loads(ragan("resume", training, "--steps", 40, "--no-wait", "--json").stdout)["status"] == "queued"
+
+
+def test_a_failed_job_is_a_failed_command(ragan, work):
+    queued = json.loads(ragan("select", "clinic", "--age", 119, 120, "--no-wait", "--json").stdout)
+    work(QueueName.PREPARE)
+    result = ragan("status", queued["id"], "--wait")
+    assert (result.exit_code, "failed" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["select", "clinc"], 1, "Did you mean 'clinic'?"),
+        (["status", "nonsense"], 1, "not an id"),
+        (["train", "ds_x", "--set", "width"], 2, "NAME=VALUE"),
+        (["generate", "tr_x", "--no-wait", "--output", "x.zip"], 2, "--no-wait"),
+        (["worker", "--queue", "nonsense"], 2, "prepare"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(ragan, arguments, code, sentence):
+    result = ragan(*arguments)
+    assert (result.exit_code, sentence in result.stderr) == (code, True), result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_says_that_nobody_answers(monkeypatch):
+    monkeypatch.setenv("RAGAN_URL", "http://127.0.0.1:9")
+    result = CliRunner().invoke(main, ["sources"])
+    assert (result.exit_code, "ragan up" in result.stderr) == (3, True)
+
+
+def test_a_setting_that_cannot_be_is_named(monkeypatch):
+    monkeypatch.setenv("RAGAN_CPU_DEVICES", "many")
+    result = CliRunner().invoke(main, ["sources"])
+    assert (result.exit_code, "RAGAN_CPU_DEVICES" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("command", ["api", "worker"])
+def test_what_needs_redis_says_so(command, monkeypatch, tmp_path):
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    arguments = [sys.executable, "-m", "app", command, *(["--queue", "train"] if command == "worker" else [])]
+    result = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (result.returncode, "REDIS_URL" in result.stderr) == (1, True)
+    assert "Traceback" not in result.stderr

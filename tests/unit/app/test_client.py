@@ -1,0 +1,95 @@
+import threading
+
+import httpx
+import numpy as np
+import pytest
+
+from app.client import Client, JobNotSuccessful, Refused, ServiceUnreachable
+from worker.contract.queues import QueueName
+
+
+@pytest.fixture
+def client(url, monkeypatch):
+    monkeypatch.setenv("RAGAN_URL", url)
+    monkeypatch.setattr("app.client.POLL_SECONDS", 0.02)
+    with Client() as client:
+        yield client
+
+
+def test_selects_and_waits_and_shows_the_way(client, work):
+    queued = client.select("clinic", image_size=16, wait=False)
+    seen = []
+    waiting = threading.Thread(target=client.wait, args=(queued,), kwargs={"on_progress": seen.append})
+    waiting.start()
+    work(QueueName.PREPARE)
+    waiting.join(20)
+    assert seen[-1]["status"] == "succeeded"
+    assert client.get(queued)["result"]["images"] == 40
+    images = client.images(queued)
+    assert (images.shape, images.dtype) == ((40, 16, 16), np.uint8)
+
+
+def test_previews_what_would_be_selected(client):
+    assert client.preview("clinic", where={"view": ["AP"]})["images"] == 20
+
+
+def test_trains_generates_and_resumes_by_id_or_by_resource(client, family, dataset, training):
+    queued = client.train(dataset, family="tiny16", hyperparameters={"width": 0.5}, steps=5, wait=False)
+    assert queued["request"]["model"]["hyperparameters"]["width"] == 0.5
+    assert client.generate(client.get(training), count=2, wait=False)["request"]["training"] == training
+    assert client.resume(training, steps=40, wait=False)["request"]["steps"] == 40
+    assert client.cancel(queued)["status"] == "canceled"
+    with pytest.raises(JobNotSuccessful, match="canceled"):
+        client.wait(queued)
+    client.delete(queued)
+    with pytest.raises(Refused, match="There is no training"):
+        client.get(queued)
+
+
+def test_reads_metrics_and_images(client, training, generation, tmp_path):
+    assert [row["step"] for row in client.metrics(training, after_step=27)] == [28, 29, 30]
+    assert client.images(generation).shape == (300, 16, 16)
+    saved = client.download(f"/v1/generations/{generation}/images", tmp_path / "images.zip", "application/zip")
+    assert saved.read_bytes()[:2] == b"PK"
+    assert [file.name for file in tmp_path.glob("*images*")] == ["images.zip"]
+
+
+def test_lists_sources_and_models(client, family):
+    assert {source["id"] for source in client.sources()} >= {"clinic", "holiday-photos"}
+    assert [model["family"] for model in client.models()] == ["tiny16"]
+
+
+def test_says_why_the_service_refused(client, tmp_path):
+    with pytest.raises(Refused, match="Did you mean 'clinic'") as refused:
+        client.select("clinc")
+    assert refused.value.problem["status"] == 422
+    with pytest.raises(Refused, match="There is no generation"):
+        client.download("/v1/generations/gn_01k00000000000000000000000/images", tmp_path / "x.zip")
+    assert list(tmp_path.glob("*x.zip*")) == []
+
+
+def test_says_that_nobody_answers(tmp_path):
+    client = Client("http://127.0.0.1:9")
+    with pytest.raises(ServiceUnreachable, match="ragan up"):
+        client.sources()
+    with pytest.raises(ServiceUnreachable, match="ragan up"):
+        client.download("/x", tmp_path / "x")
+
+
+def test_sends_its_key():
+    seen = []
+
+    def answer(request):
+        seen.append(request.headers["authorization"])
+        return httpx.Response(200, json={"data": []})
+
+    Client("http://service", "secret", transport=httpx.MockTransport(answer)).sources()
+    assert seen == ["Bearer secret"]
+
+
+def test_reports_an_answer_that_is_no_problem():
+    def proxy(_):
+        return httpx.Response(502, text="Bad gateway")
+
+    with pytest.raises(Refused, match="Bad gateway"):
+        Client("http://service", transport=httpx.MockTransport(proxy)).sources()
