@@ -15,9 +15,8 @@ from app.jobs import Jobs
 from app.routes import datasets, generations, models, sources, system, trainings
 from app.routes.common import resource_routes
 from app.services import Services
-from worker.contract.errors import QueueUnavailable
 from worker.contract.live import LiveJobs
-from worker.contract.queues import connect
+from worker.contract.queues import connect, redis_address
 from worker.contract.resources import Kind
 from worker.contract.settings import Settings
 from worker.contract.store import Store
@@ -30,12 +29,9 @@ Not a medical device: nothing it makes is fit for diagnosis."""
 
 def create_app(settings: Settings) -> FastAPI:
     """The ASGI application. Nothing is contacted until it is needed; QueueUnavailable without an address of Redis."""
-    if settings.redis_url is None:
-        raise QueueUnavailable(
-            "Set REDIS_URL to the address of a Redis server, or run `ragan up`, which brings its own."
-        )
-    redis = connect(settings.redis_url, patient=False)
-    streams = AsyncRedis.from_url(settings.redis_url)
+    address = redis_address(settings)
+    redis = connect(address, patient=False)
+    streams = AsyncRedis.from_url(address)
     store = Store(settings.store)
     live = LiveJobs(redis, store)
 

@@ -15,7 +15,7 @@ from rq import Retry, get_current_job
 from worker.context import JobContext, StopRequested
 from worker.contract.errors import InternalError, NotFound, Problem, RaganError, WorkerDied
 from worker.contract.live import LiveJobs, utc_now
-from worker.contract.queues import WITHOUT_END, connect, enqueue
+from worker.contract.queues import WITHOUT_END, connect, enqueue, redis_address
 from worker.contract.requests import DatasetRequest, GenerationRequest, TrainingRequest
 from worker.contract.resources import Live, Manifest, Progress, RequestRecord, Status
 from worker.contract.settings import Settings
@@ -208,10 +208,7 @@ def _versions() -> dict[str, str]:
 
 @cache
 def _redis() -> Redis:
-    settings = Settings()
-    if settings.redis_url is None:
-        raise RuntimeError("a worker process needs REDIS_URL")
-    return connect(settings.redis_url, patient=True)
+    return connect(redis_address(Settings()), patient=True)
 
 
 def _environment() -> tuple[Settings, Store, LiveJobs]:

@@ -20,9 +20,8 @@ from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker, SimpleWorker, SpawnWorker
 
 from worker import jobs
-from worker.contract.errors import QueueUnavailable
 from worker.contract.processes import die_with_parent
-from worker.contract.queues import AllowListedJob, QueueName, connect, queue
+from worker.contract.queues import AllowListedJob, QueueName, connect, queue, redis_address
 from worker.contract.settings import Settings
 from worker.contract.store import Store
 
@@ -89,11 +88,9 @@ class WarmWorker(_RaganWorker, SimpleWorker):
 
 def run(name: QueueName, settings: Settings) -> None:
     """Work on one queue until told to stop."""
-    if settings.redis_url is None:
-        raise QueueUnavailable("Set REDIS_URL to the address of a Redis server, or run `ragan up`, which brings its own.")
     configure_logging(settings)
+    connection = connect(redis_address(settings), patient=True)
     Store(settings.store).check()
-    connection = connect(settings.redis_url, patient=True)
     worker = _worker(name, connection)
     if name is not QueueName.PREPARE:
         worker.devices = publish_families()

@@ -11,8 +11,9 @@ from rq import Queue, Retry
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from worker.contract.errors import MalformedRequest
+from worker.contract.errors import MalformedRequest, QueueUnavailable
 from worker.contract.resources import Kind
+from worker.contract.settings import Settings
 
 
 class QueueName(StrEnum):
@@ -54,6 +55,15 @@ class AllowListedJob(Job):
         """RaGAN queues no callbacks, so none found in Redis is run."""
 
     failure_callback = stopped_callback = success_callback
+
+
+def redis_address(settings: Settings) -> str:
+    """Where Redis is; QueueUnavailable, with what to do, if that was not said."""
+    if settings.redis_url is None:
+        raise QueueUnavailable(
+            "Set REDIS_URL to the address of a Redis server, or run `ragan up`, which brings one of its own."
+        )
+    return settings.redis_url
 
 
 def connect(url: str, *, patient: bool) -> Redis:
