@@ -1,9 +1,9 @@
 """A front end that really listens, with a real Redis and a source that it can read, and no workers."""
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,7 +14,7 @@ from rq import SimpleWorker
 from rq.serializers import JSONSerializer
 
 from app.main import create_app
-from worker import jobs
+from drawn import draw_nih_folder, nih_rows
 from worker.contract.checkpoints import RECORD_FILE, CheckpointRecord, checkpoint_name
 from worker.contract.queues import AllowListedJob, QueueName, queue
 from worker.contract.requests import GenerationRequest, TrainingRequest
@@ -28,44 +28,50 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 IMAGES = 40
 
 
-@pytest.fixture
-def sources(nih_folder: Callable[..., Path]) -> Path:
-    """One source in NIH's layout, and a folder of something else."""
-    root = nih_folder("clinic", IMAGES).parent
-    (root / "holiday-photos").mkdir()
-    return root
+@pytest.fixture(scope="session")
+def shared_settings(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Settings:
+    """For one front end that serves all tests: a source in NIH's layout, and a folder of something else."""
+    root = tmp_path_factory.mktemp("service")
+    draw_nih_folder(root / "sources" / "clinic", nih_rows(IMAGES))
+    (root / "sources" / "holiday-photos").mkdir()
+    return Settings(sources=root / "sources", store=root / "store", REDIS_URL=redis_url)
 
 
-@pytest.fixture
-def settings(tmp_path: Path, sources: Path, redis_url: str, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """In the environment too, as a worker would find them."""
-    for name, value in {"RAGAN_STORE": tmp_path / "store", "RAGAN_SOURCES": sources, "REDIS_URL": redis_url}.items():
-        monkeypatch.setenv(name, str(value))
-    jobs._redis.cache_clear()
-    return Settings()
-
-
-@pytest.fixture
-def url(settings: Settings) -> Iterator[str]:
+@pytest.fixture(scope="session")
+def shared_url(shared_settings: Settings) -> Iterator[str]:
     """The address of a front end that listens in a thread."""
     server = uvicorn.Server(
-        uvicorn.Config(create_app(settings), port=0, log_level="warning", timeout_graceful_shutdown=1)
+        uvicorn.Config(create_app(shared_settings), port=0, log_level="warning", timeout_graceful_shutdown=1)
     )
-    started = threading.Event()
-    original_startup = server.startup
-
-    async def startup(*arguments: Any, **options: Any) -> None:
-        await original_startup(*arguments, **options)
-        started.set()
-
-    server.startup = startup
     thread = threading.Thread(target=server.run)
     thread.start()
-    assert started.wait(30)
+    while not server.started:
+        thread.join(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture
+def settings(shared_settings: Settings, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """An empty store and an empty Redis, named in the environment too, where a worker would look for them."""
+    shutil.rmtree(shared_settings.store, ignore_errors=True)
+    monkeypatch.setenv("RAGAN_STORE", str(shared_settings.store))
+    monkeypatch.setenv("RAGAN_SOURCES", str(shared_settings.sources))
+    monkeypatch.setenv("REDIS_URL", str(shared_settings.redis_url))
+    return shared_settings
+
+
+@pytest.fixture
+def store(settings: Settings) -> Store:
+    return Store(settings.store)
+
+
+@pytest.fixture
+def url(shared_url: str, settings: Settings) -> str:
+    """The address of the front end, with nothing in it yet."""
+    return shared_url
 
 
 @pytest.fixture
