@@ -96,8 +96,6 @@ RUN --mount=type=bind,from=wheel,source=/dist,target=/tmp/dist \
     pip install --no-cache-dir --no-deps --no-index /tmp/dist/*.whl
 
 FROM worker-base AS worker-gpu
-# Training and generation share a GPU: neither may take all of its memory at the start, as TensorFlow would.
-ENV TF_FORCE_GPU_ALLOW_GROWTH=true
 COPY --from=worker-gpu-environment --chown=ragan:ragan /opt/ragan /opt/ragan
 RUN --mount=type=bind,from=wheel,source=/dist,target=/tmp/dist \
     pip install --no-cache-dir --no-deps --no-index /tmp/dist/*.whl
@@ -108,7 +106,6 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends redis-server \
  && rm -rf /var/lib/apt/lists/*
 USER 10001:10001
-ENV TF_FORCE_GPU_ALLOW_GROWTH=true
 COPY --from=ragan-environment --chown=ragan:ragan /opt/ragan /opt/ragan
 RUN --mount=type=bind,from=wheel,source=/dist,target=/tmp/dist \
     pip install --no-cache-dir --no-deps --no-index /tmp/dist/*.whl

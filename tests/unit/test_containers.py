@@ -30,7 +30,7 @@ BIN = Path(sys.executable).parent
 RESET = "!reset"
 IMAGES = ("api", "ragan", "worker", "worker-gpu")
 WORKERS = tuple(map(str, QueueName))
-FOREIGN_VARIABLES = re.compile(r"PATH|TF_FORCE_GPU_ALLOW_GROWTH|PIP_[A-Z_]+|PYTHON[A-Z]+|UV_[A-Z_]+")
+FOREIGN_VARIABLES = re.compile(r"PATH|PIP_[A-Z_]+|PYTHON[A-Z]+|UV_[A-Z_]+")
 """What is set for other programs than RaGAN."""
 
 
