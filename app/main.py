@@ -13,7 +13,7 @@ from app.body_limit import BodyLimit
 from app.families import Families
 from app.jobs import Jobs
 from app.routes import datasets, generations, models, sources, system, trainings
-from app.routes.common import resource_routes
+from app.routes.resources import resource_routes
 from app.services import Services
 from worker.contract.live import LiveJobs
 from worker.contract.queues import connect, redis_address

@@ -118,6 +118,7 @@ def _attempt(resource_id: str, run: int, stage: Stage, turn: int = 0) -> Retry |
         except StopRequested as stop:
             if not reporter.canceled():
                 live.move(resource_id, run, Status.QUEUED)
+                log.info("%s: handed back", resource_id)
                 return Retry(max=WITHOUT_END)
             _finish(store, live, record, state, Status.CANCELED, context, result=stop.result)
         except RaganError as error:
@@ -149,7 +150,9 @@ def _claim(store: Store, live: LiveJobs, record: RequestRecord, run: int, turn: 
         _finish(store, live, record, state, Status.FAILED, error=_died_too_often(state).problem())
         return None
     # Should a cancel come between, the status forbids the move, and RQ starts the job once more to end it.
-    return live.move(record.id, run, Status.RUNNING)
+    started = live.move(record.id, run, Status.RUNNING)
+    log.info("%s: started, attempt %d", record.id, started.attempt)
+    return started
 
 
 def _is_started_again() -> bool:
@@ -192,6 +195,7 @@ def _finish(
     )
     store.write_manifest(manifest)
     live.end(record.id, status)
+    log.info("%s: %s", record.id, status)
 
 
 def _unexpected(error: Exception) -> Problem:

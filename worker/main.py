@@ -4,6 +4,7 @@ A training or preparation runs in a fresh process per job, so that its memory, t
 Generation runs in this process, which keeps TensorFlow and the last models warm.
 """
 
+import importlib
 import json
 import logging
 import os
@@ -30,8 +31,6 @@ LEASE_SECONDS = 15
 HEARTBEAT_SECONDS = 5
 WARM_LEASE_SECONDS = 120
 """A warm worker sends no heartbeat during a turn; the first turn loads TensorFlow."""
-INIT = 1
-"""The process that adopts orphans."""
 
 log = logging.getLogger("ragan.worker")
 
@@ -54,7 +53,7 @@ class FreshProcessWorker(_RaganWorker, SpawnWorker):
     def main_work_horse(self, job: Job, queue: Any) -> None:
         # A killed worker's job goes on elsewhere, so its process must not go on here.
         die_with_parent(signal.SIGKILL)
-        if os.getppid() == INIT:
+        if os.getppid() != self.pid:  # killed before the kernel was asked to tell
             os._exit(1)
         configure_logging(Settings())
         super().main_work_horse(job, queue)
@@ -92,9 +91,12 @@ def run(name: QueueName, settings: Settings) -> None:
     connection = connect(redis_address(settings), patient=True)
     Store(settings.store).check()
     worker = _worker(name, connection)
-    if name is not QueueName.PREPARE:
+    if name is QueueName.TRAIN:
         worker.devices = publish_families()
-    worker.work(logging_level=settings.log_level.upper())
+    elif name is QueueName.GENERATE:
+        worker.devices = warm_up()
+    # RQ tells at `info` of its housekeeping every few seconds; what jobs do is logged by `worker.jobs`.
+    worker.work(logging_level="DEBUG" if settings.log_level == "debug" else "WARNING")
 
 
 def _worker(name: QueueName, connection: Redis) -> _RaganWorker:
@@ -122,6 +124,14 @@ def publish_families() -> tuple[str, ...]:
         [sys.executable, "-m", "worker.models.publish"], stdout=subprocess.PIPE, check=True, text=True
     )
     return tuple(json.loads(child.stdout.splitlines()[-1])["devices"])
+
+
+def warm_up() -> tuple[str, ...]:
+    """Load what draws images now, so that the first request does not wait for it; returns the devices' names."""
+    importlib.import_module("worker.stages.generate")
+    from worker.devices import device_names
+
+    return device_names()
 
 
 def configure_logging(settings: Settings) -> None:

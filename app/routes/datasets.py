@@ -8,7 +8,7 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from zipstream import ZipStream
 
 from app import media
-from app.routes.common import PROBLEMS, DryRun, accepted, check_kind, rechunked
+from app.routes.resources import PROBLEMS, DryRun, accepted, check_kind, rechunked
 from app.services import Services, Use
 from worker.contract.requests import DatasetRequest
 from worker.contract.resources import Kind, Resource

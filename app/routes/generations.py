@@ -15,7 +15,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 from zipstream import ZipStream
 
 from app import media
-from app.routes.common import PROBLEMS, DryRun, accepted, check_kind, rechunked
+from app.routes.resources import PROBLEMS, DryRun, accepted, check_kind, rechunked
 from app.services import Services, Use
 from worker.contract.checkpoints import list_checkpoints
 from worker.contract.errors import InvalidRequest, NotFound, WrongState

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from app.routes.common import PROBLEMS
+from app.routes.resources import PROBLEMS
 from app.services import Use
 from worker.contract.errors import NotFound
 from worker.contract.results import FamilyDescription

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ValidationError
 
 from app import media
-from app.routes.common import PROBLEMS
+from app.routes.resources import PROBLEMS
 from app.services import Use
 from worker.contract.errors import InvalidRequest, NotFound, UnknownSource
 from worker.contract.requests import Where

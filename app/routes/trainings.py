@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 
 from app import media
 from app.devices import check_devices
-from app.routes.common import PROBLEMS, DryRun, accepted, check_kind
+from app.routes.resources import PROBLEMS, DryRun, accepted, check_kind
 from app.services import Services, Use
 from worker.contract.checkpoints import list_checkpoints
 from worker.contract.errors import InvalidRequest, NotFound
