@@ -1,0 +1,138 @@
+"""What a family of models is. One module makes one: its `Hyperparameters`, and a subclass of `Family`.
+
+A module put into this package is found by `worker.models.registry`; so is a class that an installed distribution
+names under the entry-point group `ragan.models`. At its top level it imports neither TensorFlow nor Keras, so that
+families can be listed, and requests checked, where there is no TensorFlow.
+"""
+
+import inspect
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from worker.contract.errors import FieldError, InvalidRequest
+from worker.sources.names import no_such
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from worker.adversarial import Batch, Networks
+
+DEFAULT = "default"
+REFERENCE = "reference"
+
+
+class CommonHyperparameters(BaseModel):
+    """What can be set of every family. A family may add fields, or change defaults; its own are the default preset."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    d_steps: int = Field(1, ge=1, le=10, description="Updates of the discriminator for each of the generator.")
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        le=0.5,
+        description="One-sided: the discriminator's target for real images is 1 minus this (Salimans et al. 2016).",
+    )
+    optimizer: Literal["rmsprop", "adam"] = Field(
+        "rmsprop", description="Of both networks; `adam` with beta_1 = 0.5 (Radford et al. 2016)."
+    )
+    learning_rate_d: float = Field(2e-4, gt=0, le=1, description="Of the discriminator.")
+    learning_rate_g: float = Field(1e-4, gt=0, le=1, description="Of the generator.")
+    dropout: float = Field(0.0, ge=0, le=0.9, description="Share of the activations dropped while training.")
+    width: float = Field(
+        1.0, gt=0, le=4, description="Times the reference number of channels, rounded, at least one channel."
+    )
+    ema_decay: float = Field(
+        0.995,
+        ge=0,
+        lt=1,
+        description="Images are drawn from an exponential moving average of the generator, batch-norm statistics "
+        "included; the decay grows as (1 + t) / (10 + t) up to this. 0: from the generator itself.",
+    )
+
+
+H = TypeVar("H", bound=CommonHyperparameters)
+
+
+class Family(ABC, Generic[H]):
+    """A kind of generator and discriminator with a training step of its own. Holds no state.
+
+    The networks are built inside a `tf.distribute` scope after Keras was seeded, so layers need no seeds.
+    """
+
+    name: ClassVar[str]
+    """As requests name it: lower-case letters, digits, `-` and `_`."""
+    title: ClassVar[str]
+    """One line for people."""
+    reference: ClassVar[str]
+    """What to cite."""
+    image_size: ClassVar[int]
+    """Pixels on a side of the images it makes."""
+    takes_labels: ClassVar[bool] = False
+    latent_size: ClassVar[int] = 100
+    hyperparameters: ClassVar[type[CommonHyperparameters]]
+    presets: ClassVar[Mapping[str, CommonHyperparameters]]
+    """`default`: what to use; `reference`: as it was published, whose parameters are counted; and any others."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not inspect.isabstract(cls):
+            _check(cls)
+
+    @abstractmethod
+    def generator(self, hyperparameters: H) -> "keras.Model":
+        """Latent points (B, latent_size) in [-1, 1] to images (B, image_size, image_size, 1) in [0, 1], float32."""
+
+    @abstractmethod
+    def discriminator(self, hyperparameters: H) -> "keras.Model":
+        """Images (B, image_size, image_size, 1) in [0, 1] to logits (B, 1), positive for real, float32."""
+
+    def step(self, networks: "Networks", batch: "Batch", hyperparameters: H) -> "dict[str, tf.Tensor]":
+        """Update the networks with one device's share of a batch; traced once into a graph.
+
+        Override it for another way to train. The networks' optimisers sum gradients over the devices.
+
+        Returns:
+            This device's share of each metric, a float32 scalar; their sum over the devices goes into the metrics.
+        """
+        from worker.adversarial import alternating_step
+
+        return alternating_step(networks, batch, label_smoothing=hyperparameters.label_smoothing)
+
+    def configure(self, preset: str, chosen: Mapping[str, Any]) -> H:
+        """A preset's hyper-parameters with those that were chosen in their place.
+
+        Raises:
+            InvalidRequest: there is no such preset or hyper-parameter, or a value is out of bounds.
+        """
+        if preset not in self.presets:
+            raise InvalidRequest.at("#/model/preset", no_such("preset", preset, self.presets))
+        try:
+            hyperparameters = self.hyperparameters.model_validate(self.presets[preset].model_dump() | dict(chosen))
+        except ValidationError as error:
+            wrong = [_field_error(each["loc"], each["msg"]) for each in error.errors()]
+            field = wrong[0].pointer.rpartition("/")[2]
+            raise InvalidRequest(f"The hyper-parameter {field} is wrong: {wrong[0].detail}", errors=wrong) from error
+        return cast("H", hyperparameters)
+
+
+def _check(family: type[Family[Any]]) -> None:
+    """TypeError for a family that would only fail later, and less clearly."""
+    needed = ("name", "title", "reference", "image_size", "hyperparameters", "presets")
+    if missing := [attribute for attribute in needed if not hasattr(family, attribute)]:
+        raise TypeError(f"{family.__qualname__} lacks {', '.join(missing)}, which every family has")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", family.name):
+        raise TypeError(f"{family.__qualname__} has the name {family.name!r}: take lower-case letters, digits, - and _")
+    for preset in (DEFAULT, REFERENCE):
+        if not isinstance(family.presets.get(preset), family.hyperparameters):
+            raise TypeError(f"{family.__qualname__} needs a preset {preset!r} of its own hyper-parameters")
+
+
+def _field_error(location: tuple[int | str, ...], message: str) -> FieldError:
+    path = "/".join(str(part) for part in location)
+    return FieldError(pointer=f"#/model/hyperparameters/{path}".rstrip("/"), detail=f"{message}.")
