@@ -29,7 +29,7 @@ class CheckpointRecord(BaseModel):
     hyperparameters: dict[str, Any]
     image_size: int
     dataset: str = Field(description="Id of the dataset that was trained on.")
-    dataset_sha256: str = Field(description="Of its images, in their order.")
+    dataset_sha256: str | None = Field(description="Of its images; null if the dataset's record is gone.")
     images_seen: int = Field(description="Real images, over all runs so far.")
     seconds: float = Field(description="Spent in training steps, over all runs so far.")
     versions: dict[str, str]

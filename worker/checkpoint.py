@@ -1,0 +1,88 @@
+"""Writes checkpoints of a training, reads them back, and loads the network that images are drawn from.
+
+A checkpoint is a folder: TensorFlow's own files, whose names start with STATE, and the record beside them.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from worker.context import JobContext
+from worker.contract.checkpoints import RECORD_FILE, CheckpointRecord, checkpoint_name, list_checkpoints, read_record
+from worker.contract.errors import CheckpointMissing
+from worker.contract.live import utc_now
+from worker.models import registry
+from worker.trainer import AVERAGE, GENERATOR
+
+STATE = "state"
+
+
+def save_checkpoint(
+    state: tf.train.Checkpoint,
+    context: JobContext,
+    *,
+    keep: int,
+    clock: Callable[[], datetime] = utc_now,
+    **record: Any,
+) -> CheckpointRecord:
+    """Write a state and publish it whole, then take back all but the newest `keep`.
+
+    Args:
+        state: The networks and optimisers, as `Trainer.state` gives them.
+        context: Whose store and scratch folder to use.
+        keep: How many checkpoints remain, this one included.
+        clock: When it is.
+        record: The fields of CheckpointRecord that the training alone knows.
+    """
+    made = context.scratch / "checkpoint"
+    made.mkdir()
+    state.write(str(made / STATE))
+    complete = CheckpointRecord(
+        **record,
+        created_at=clock(),
+        bytes=sum(file.stat().st_size for file in made.iterdir()),
+        versions={"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
+    )
+    (made / RECORD_FILE).write_text(complete.model_dump_json(indent=2))
+    context.store.publish(made, context.resource_id, checkpoint_name(complete.step))
+    for old in list_checkpoints(context.store.folder(context.resource_id))[:-keep]:
+        context.store.withdraw(context.resource_id, checkpoint_name(old.step))
+    return complete
+
+
+def restore_checkpoint(state: tf.train.Checkpoint, training: Path, step: int) -> None:
+    """Read all of a state from the checkpoint at a step; CheckpointMissing if it is not kept."""
+    _read(state, training, step).assert_consumed()
+
+
+def load_generator(training: Path, step: int) -> keras.Model:
+    """The network to draw images from, of the checkpoint at a step in a training's folder.
+
+    Latent points (B, latent_size) in [-1, 1] to images (B, S, S, 1) in [0, 1]; the average of the generator where the
+    training kept one.
+
+    Raises:
+        CheckpointMissing: the checkpoint is not kept.
+        UnknownFamily: this worker does not have the family.
+    """
+    record = read_record(training, step)
+    family = registry.family(record.family)
+    hyperparameters = family.hyperparameters.model_validate(record.hyperparameters)
+    network = family.generator(hyperparameters)
+    state = tf.train.Checkpoint(**{AVERAGE if hyperparameters.ema_decay else GENERATOR: network})
+    _read(state, training, step).assert_existing_objects_matched().expect_partial()
+    return network
+
+
+def _read(state: tf.train.Checkpoint, training: Path, step: int) -> Any:
+    try:
+        return state.read(str(training / checkpoint_name(step) / STATE))
+    except tf.errors.NotFoundError as error:
+        raise CheckpointMissing(
+            f"The checkpoint of {training.name} at step {step} is gone: take a newer one."
+        ) from error

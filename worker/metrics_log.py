@@ -1,0 +1,53 @@
+"""The metrics of a training: a line of JSON per step, appended while it runs."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+FLUSH_SECONDS = 1.0
+"""A reader is at most so far behind."""
+
+
+class MetricsLog:
+    """An open metrics.jsonl with exactly one row for each step so far.
+
+    Rows are written in whole lines, many at a time, so that a reader never waits for one.
+    """
+
+    def __init__(self, path: Path, *, steps: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """Open the log of a training whose state is at `steps`; rows of later steps, from a run that died, go."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        self.last: dict[str, float] = {}
+        """The newest row, empty before the first."""
+        self._clock = clock
+        self._pending: list[str] = []
+        self._flushed_at = clock()
+        self._file = path.open("r+b")
+        for _ in range(steps):
+            line = self._file.readline()
+            if line:
+                self.last = json.loads(line)
+        self._file.truncate(self._file.tell())
+
+    def append(self, row: Mapping[str, float]) -> None:
+        """Add the row of the next step."""
+        self.last = dict(row)
+        self._pending.append(json.dumps(self.last) + "\n")
+        if self._clock() - self._flushed_at >= FLUSH_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Let readers see every row so far."""
+        self._file.write("".join(self._pending).encode())
+        self._file.flush()
+        self._pending.clear()
+        self._flushed_at = self._clock()
+
+    def close(self) -> None:
+        """Flush, and let go of the file."""
+        try:
+            self.flush()
+        finally:
+            self._file.close()

@@ -1,0 +1,78 @@
+"""Trains a family on a dataset, or goes on from the newest checkpoint: after a crash, a cancel, or for more steps."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from worker.context import JobContext, StopRequested
+from worker.contract.errors import InvalidRequest
+from worker.contract.requests import TrainingRequest
+from worker.contract.results import TrainingResult
+from worker.dataset import Dataset
+from worker.devices import open_strategy
+from worker.models import registry
+from worker.models.base import Family
+from worker.trainer import PRECISION, Trainer
+from worker.training_run import TrainingRun
+
+
+def train(
+    request: TrainingRequest, dataset: Dataset, context: JobContext, *, clock: Callable[[], float] = time.monotonic
+) -> TrainingResult:
+    """Train up to the requested number of steps, publishing metrics, snapshots and checkpoints on the way.
+
+    Args:
+        request: What to train.
+        dataset: What to train on: the images of its `train` part.
+        context: The job.
+        clock: Seconds, for the rate and the pace of events.
+
+    Raises:
+        InvalidRequest: family, dataset, batch size, devices and precision do not go together.
+        DevicesUnavailable: this worker has fewer devices.
+        DeviceMemoryExhausted: the batch does not fit.
+        TrainingDiverged: a loss or weight is not a number any more; the last good checkpoint is kept.
+        StopRequested: the job was told to stop; with the result so far, and a checkpoint of it.
+    """
+    family = registry.family(request.model.family)
+    hyperparameters = family.configure(request.model.preset, request.model.hyperparameters)
+    _check(request, dataset, family)
+    strategy = open_strategy(request.devices, context.settings.cpu_devices)
+    _check_shares(request.batch_size, strategy.num_replicas_in_sync)
+    trainer = Trainer(family, hyperparameters, strategy, batch_size=request.batch_size, seed=request.seed)
+
+    with TrainingRun(trainer, request, dataset, context, clock) as run:
+        if run.step == 0:
+            run.publish_snapshot()
+        while run.step < request.steps:
+            if context.should_stop():
+                run.save_checkpoint()
+                raise StopRequested(run.result())
+            run.advance()
+            last = run.step == request.steps
+            if last or run.step % request.snapshot_every == 0:
+                run.publish_snapshot()
+            if last or run.step % request.checkpoint_every == 0:
+                run.save_checkpoint()
+        return run.result()
+
+
+def _check(request: TrainingRequest, dataset: Dataset, family: Family[Any]) -> None:
+    if request.precision not in ("auto", PRECISION):
+        raise InvalidRequest.at("#/precision", f"Trainings run in {PRECISION} for now: ask for it, or for 'auto'.")
+    if dataset.image_size != family.image_size:
+        raise InvalidRequest.at(
+            "#/dataset",
+            f"The dataset's images are {dataset.image_size} pixels on a side and {family.name} makes "
+            f"{family.image_size}: prepare a dataset with image_size {family.image_size}, or take another family.",
+        )
+    if not len(dataset.indices("train")):
+        raise InvalidRequest.at("#/dataset", "No image of the dataset is for training: give `train` a larger split.")
+
+
+def _check_shares(batch_size: int, devices: int) -> None:
+    if batch_size % devices:
+        raise InvalidRequest.at(
+            "#/batch_size",
+            f"A batch of {batch_size} cannot be shared out evenly over {devices} devices: take a multiple of that.",
+        )

@@ -1,0 +1,173 @@
+"""What a training leaves in the store while it runs: metrics, snapshots, checkpoints, and what they add up to."""
+
+import math
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from worker.checkpoint import restore_checkpoint, save_checkpoint
+from worker.context import JobContext
+from worker.contract.checkpoints import latest, list_checkpoints
+from worker.contract.errors import TrainingDiverged
+from worker.contract.requests import TrainingRequest
+from worker.contract.results import TrainingResult
+from worker.dataset import Dataset
+from worker.draws import latent_points, real_batches
+from worker.metrics_log import MetricsLog
+from worker.snapshots import TILES, publish_snapshot, withdraw_snapshots_after
+from worker.trainer import PRECISION, Trainer
+
+METRICS_FILE = "metrics.jsonl"
+EMIT_SECONDS = 0.5
+"""Shortest time between two events with metrics; the file has every row."""
+
+
+class TrainingRun:
+    """One run of a training, from its newest checkpoint if there is one. A context manager; leaving flushes metrics.
+
+    What an earlier run left of steps after that checkpoint is taken back, since those steps are taken again.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        request: TrainingRequest,
+        dataset: Dataset,
+        context: JobContext,
+        clock: Callable[[], float],
+    ) -> None:
+        self._trainer = trainer
+        self._request = request
+        self._dataset = dataset
+        self._context = context
+        self._clock = clock
+        self._folder = context.store.folder(context.resource_id)
+        self._train = dataset.indices("train")
+        self._latents = latent_points(request.seed, 0, TILES, trainer.family.latent_size)
+        self._seconds = 0.0
+        self._saved_step = -1
+        self._emitted_step = 0
+        self._emitted_at = -math.inf
+        self._restore()
+        self._metrics = MetricsLog(self._folder / METRICS_FILE, steps=self.step, clock=clock)
+        self._tell_progress()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._metrics.close()
+
+    @property
+    def step(self) -> int:
+        """Steps taken, over all runs."""
+        return self._trainer.steps_done
+
+    def advance(self) -> None:
+        """Take one step and record its metrics; TrainingDiverged, and no record, if one of them is not a number."""
+        began = self._clock()
+        shape, step = self._trainer.real_shape, self.step + 1
+        chosen = self._train[real_batches(self._request.seed, step, shape, len(self._train))]
+        metrics = self._trainer.advance(self._dataset.images[chosen])
+        now = self._clock()
+        self._seconds += now - began
+        if not all(math.isfinite(value) for value in metrics.values()):
+            values = ", ".join(f"{name} {value:g}" for name, value in metrics.items())
+            raise self._diverged(f"At step {step} a loss was no longer a number ({values})")
+        self._metrics.append({"step": step, **metrics})
+        if now - self._emitted_at >= EMIT_SECONDS:
+            self._emit_metrics()
+        self._tell_progress()
+
+    def publish_snapshot(self) -> None:
+        """Publish the picture grid of this step; TrainingDiverged if there is none to be seen."""
+        images = self._trainer.sample(self._latents)
+        if not np.isfinite(images).all():
+            raise self._diverged(f"After step {self.step} the generated pixels were no longer numbers")
+        text = {
+            "Synthetic": "true",
+            "Software": "RaGAN",
+            "Training": self._context.resource_id,
+            "Step": str(self.step),
+            "Seed": str(self._request.seed),
+        }
+        publish_snapshot(images, self.step, self._context, text)
+
+    def save_checkpoint(self) -> None:
+        """Keep this state, unless it is kept already; TrainingDiverged if it is not worth keeping."""
+        if self._saved_step == self.step:
+            return
+        if not self._trainer.is_finite():
+            raise self._diverged(f"After step {self.step} a weight was no longer a number")
+        # The metrics first: whoever goes on from the checkpoint finds a row for each of its steps.
+        self._metrics.flush()
+        record = save_checkpoint(
+            self._trainer.state(),
+            self._context,
+            keep=self._request.keep_checkpoints,
+            step=self.step,
+            family=self._trainer.family.name,
+            hyperparameters=self._trainer.hyperparameters.model_dump(),
+            image_size=self._trainer.family.image_size,
+            dataset=self._request.dataset,
+            dataset_sha256=self._dataset_sha256(),
+            images_seen=self._images_seen(),
+            seconds=self._seconds,
+        )
+        self._saved_step = self.step
+        self._emit_metrics()
+        self._context.emit("checkpoint", {"step": record.step, "bytes": record.bytes})
+
+    def result(self) -> TrainingResult:
+        """How the training went so far, over all runs."""
+        images = self._images_seen()
+        return TrainingResult(
+            steps=self.step,
+            images_seen=images,
+            seconds=round(self._seconds, 3),
+            images_per_second=round(images / self._seconds, 1) if self._seconds else None,
+            final=self._metrics.last,
+            devices=self._trainer.devices,
+            precision=PRECISION,
+            checkpoints=tuple(info.step for info in list_checkpoints(self._folder)),
+        )
+
+    def _restore(self) -> None:
+        if (record := latest(self._folder)) is None:
+            return
+        restore_checkpoint(self._trainer.state(), self._folder, record.step)
+        self._trainer.steps_done = self._saved_step = self._emitted_step = record.step
+        self._seconds = record.seconds
+        withdraw_snapshots_after(record.step, self._context)
+        self._context.log.info("goes on from the checkpoint at step %d", record.step)
+
+    def _diverged(self, what: str) -> TrainingDiverged:
+        chosen = self._trainer.hyperparameters
+        kept = (
+            f"The checkpoint at step {self._saved_step} is kept and can be drawn from."
+            if self._saved_step >= 0
+            else "No checkpoint had been made yet."
+        )
+        return TrainingDiverged(
+            f"{what}: train anew with learning_rate_d below {chosen.learning_rate_d:g} and learning_rate_g below "
+            f"{chosen.learning_rate_g:g}, or with label_smoothing 0.1. {kept}"
+        )
+
+    def _emit_metrics(self) -> None:
+        if self._emitted_step < self.step:
+            self._context.emit("metrics", self._metrics.last)
+            self._emitted_step, self._emitted_at = self.step, self._clock()
+
+    def _tell_progress(self) -> None:
+        self._context.progress("train", self.step, self._request.steps, "steps")
+
+    def _images_seen(self) -> int:
+        return self.step * math.prod(self._trainer.real_shape)
+
+    def _dataset_sha256(self) -> str | None:
+        manifest = self._context.store.read_manifest(self._request.dataset)
+        return manifest.result["sha256"] if manifest and manifest.result else None
