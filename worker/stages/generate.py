@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 from worker.checkpoint import load_generator
 from worker.context import JobContext, StopRequested
+from worker.contract.checkpoints import read_record
 from worker.contract.errors import CheckpointMissing, InvalidRequest
 from worker.contract.requests import GenerationRequest
 from worker.contract.results import GenerationResult
 from worker.contract.shards import SHARD_IMAGES, archive_name, array_name, image_name
+from worker.draws import latent_points
 from worker.sources.pixels import encode_png, tile
 
 TURN_SECONDS = 1.0
@@ -49,25 +51,26 @@ def generate(
     if not isinstance(request.checkpoint, int):
         raise CheckpointMissing("The checkpoint was not resolved when the generation was asked for.")
     folder = context.store.folder(context.resource_id)
-    provenance = _provenance(request, context)
-    sample, latent_size, image_size = _sampler(context.store.folder(request.training), request.checkpoint)
+    training = context.store.folder(request.training)
+    provenance = _provenance(request, request.checkpoint, training)
+    sample, latent_size, image_size = _sampler(training, request.checkpoint)
     began = time.monotonic()  # loading a model is not part of a turn, or a cold worker would never get to draw
 
-    shards = -(-request.count // SHARD_IMAGES)
     seconds = _seconds_so_far(folder)
-    for shard in range(shards):
-        first = shard * SHARD_IMAGES
-        size = min(SHARD_IMAGES, request.count - first)
-        if (folder / archive_name(shard)).exists():
-            continue
+    missing = [
+        shard for shard in range(-(-request.count // SHARD_IMAGES)) if not (folder / archive_name(shard)).exists()
+    ]
+    for shard in missing:
         if context.should_stop():
             raise StopRequested
-        if time.monotonic() - began > turn_seconds:
-            _keep_seconds(context, seconds + time.monotonic() - began)
-            return None
+        first = shard * SHARD_IMAGES
+        size = min(SHARD_IMAGES, request.count - first)
         images = sample(latent_points(request.seed, first, size, latent_size))
         _publish_shard(images, shard, first, provenance, context)
         context.progress("generate", first + size, request.count, "images")
+        if time.monotonic() - began >= turn_seconds and shard != missing[-1]:
+            _keep_seconds(context, seconds + time.monotonic() - began)
+            return None
 
     _publish_grid(folder, request.count, context)
     seconds += time.monotonic() - began
@@ -80,18 +83,6 @@ def generate(
     )
 
 
-def latent_points(seed: int, first: int, count: int, size: int) -> NDArray[np.float32]:
-    """Points `first` to `first + count - 1` of a seed's sequence, shape (count, size), uniform in [-1, 1).
-
-    Point i depends on the seed and i alone: its own stream of a counter-based generator (Salmon et al. 2011).
-    """
-    points = np.empty((count, size), np.float32)
-    for row, index in enumerate(range(first, first + count)):
-        stream = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 0, index]))
-        points[row] = stream.uniform(-1.0, 1.0, size)
-    return points
-
-
 @lru_cache(maxsize=WARM_MODELS)
 def _sampler(training: Path, step: int) -> tuple[Sampler, int, int]:
     """A training's generator at a step, ready to draw; the last few stay loaded."""
@@ -99,10 +90,11 @@ def _sampler(training: Path, step: int) -> tuple[Sampler, int, int]:
     latent_size, image_size = network.input_shape[-1], network.output_shape[1]
     slice_size = GPU_SLICE if tf.config.list_logical_devices("GPU") else CPU_SLICE
 
-    @tf.function(input_signature=[tf.TensorSpec((slice_size, latent_size), tf.float32)])
-    def draw(latents: tf.Tensor) -> tf.Tensor:
-        grey = tf.round(255.0 * tf.cast(network(latents, training=False), tf.float32))
-        return tf.cast(tf.clip_by_value(grey, 0.0, 255.0), tf.uint8)[..., 0]
+    def to_grey(latents: tf.Tensor) -> tf.Tensor:
+        images = tf.cast(network(latents, training=False), tf.float32)
+        return tf.cast(tf.round(255.0 * tf.clip_by_value(images, 0.0, 1.0)), tf.uint8)[..., 0]
+
+    draw = tf.function(to_grey, input_signature=[tf.TensorSpec((slice_size, latent_size), tf.float32)])
 
     def sample(latents: NDArray[np.float32]) -> NDArray[np.uint8]:
         drawn = []
@@ -116,19 +108,15 @@ def _sampler(training: Path, step: int) -> tuple[Sampler, int, int]:
     return sample, latent_size, image_size
 
 
-def _provenance(request: GenerationRequest, context: JobContext) -> dict[str, str]:
+def _provenance(request: GenerationRequest, step: int, training: Path) -> dict[str, str]:
     """What every file says of itself."""
-    dataset = context.store.read_request(request.training).request["dataset"]
-    manifest = context.store.read_manifest(dataset)
-    if manifest is None or manifest.result is None:
-        raise CheckpointMissing(f"The dataset {dataset} of this training is gone, so its images have no provenance.")
     return {
         "Synthetic": "true",
         "Software": "RaGAN",
         "Training": request.training,
-        "Checkpoint": str(request.checkpoint),
+        "Checkpoint": str(step),
         "Seed": str(request.seed),
-        "Dataset-SHA-256": manifest.result["sha256"],
+        "Dataset-SHA-256": str(read_record(training, step).dataset_sha256),
     }
 
 

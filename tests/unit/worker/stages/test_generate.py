@@ -1,0 +1,143 @@
+import tracemalloc
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from worker.checkpoint import save_checkpoint
+from worker.context import StopRequested
+from worker.contract.errors import CheckpointMissing, InvalidRequest
+from worker.contract.requests import GenerationRequest
+from worker.contract.resources import Kind
+from worker.contract.shards import SHARD_IMAGES, archive_name, array_name
+from worker.devices import open_strategy
+from worker.models import registry
+from worker.stages import generate as stage
+from worker.stages.generate import generate
+from worker.trainer import Trainer
+
+
+@pytest.fixture
+def training(tiny, job_context):
+    """A training of a tiny family with a checkpoint at step 3 (of its untrained networks, which will do)."""
+    context = job_context(Kind.TRAINING.new_id())
+    family = registry.family(tiny)
+    chosen = family.configure("default", {})
+    trainer = Trainer(family, chosen, open_strategy(1), batch_size=2, seed=0)
+    save_checkpoint(
+        trainer.state(),
+        context,
+        keep=1,
+        step=3,
+        family=tiny,
+        hyperparameters=chosen.model_dump(),
+        image_size=8,
+        dataset=Kind.DATASET.new_id(),
+        dataset_sha256="ab" * 32,
+        images_seen=6,
+        seconds=1.0,
+    )
+    stage._sampler.cache_clear()
+    return context.resource_id
+
+
+def draw(training, job_context, *, count, seed=7, turns=1000, turn_seconds=1e9, stop_after=None):
+    """Draw in as many turns as it takes; the images of all shards, the result, and the context."""
+    request = GenerationRequest(training=training, checkpoint=3, count=count, seed=seed)
+    context = job_context(Kind.GENERATION.new_id(), stop_after=stop_after)
+    for _ in range(turns):
+        if (result := generate(request, context, turn_seconds=turn_seconds)) is not None:
+            break
+    folder = context.store.folder(context.resource_id)
+    shards = range(-(-count // SHARD_IMAGES))
+    return np.concatenate([np.load(folder / array_name(shard)) for shard in shards]), result, context
+
+
+def test_equal_seeds_draw_equal_images_whatever_the_count(training, job_context):
+    many, *_ = draw(training, job_context, count=SHARD_IMAGES + 70)
+    few, *_ = draw(training, job_context, count=3)
+    other, *_ = draw(training, job_context, count=3, seed=8)
+    assert many.shape == (SHARD_IMAGES + 70, 8, 8)
+    assert np.array_equal(many[:3], few)
+    assert not np.array_equal(few, other)
+
+
+def test_turns_go_on_where_the_last_one_ended(training, job_context):
+    at_once, *_ = draw(training, job_context, count=2 * SHARD_IMAGES + 1)
+    in_turns, result, context = draw(training, job_context, count=2 * SHARD_IMAGES + 1, turn_seconds=1e-9)
+    assert np.array_equal(at_once, in_turns)
+    assert result.count == 2 * SHARD_IMAGES + 1
+    assert [report.done for report in context.reporter.reports][-1] == 2 * SHARD_IMAGES + 1
+
+
+def test_a_turn_draws_at_least_one_shard_then_gives_way(training, job_context):
+    request = GenerationRequest(training=training, checkpoint=3, count=3 * SHARD_IMAGES)
+    context = job_context(Kind.GENERATION.new_id())
+    assert generate(request, context, turn_seconds=0.0) is None
+    made = sorted(context.store.folder(context.resource_id).glob("shards/*.npy"))
+    assert len(made) == 1
+
+
+def test_every_picture_says_where_it_comes_from(training, job_context):
+    images, result, context = draw(training, job_context, count=2)
+    with zipfile.ZipFile(context.store.folder(context.resource_id) / archive_name(0)) as archive:
+        pictures = [Image.open(archive.open(name)) for name in archive.namelist()]
+        for index, picture in enumerate(pictures):
+            assert np.array_equal(np.asarray(picture), images[index])
+            assert picture.text == result.provenance | {"Index": str(index)}
+    assert result.provenance == {
+        "Synthetic": "true",
+        "Software": "RaGAN",
+        "Training": training,
+        "Checkpoint": "3",
+        "Seed": "7",
+        "Dataset-SHA-256": "ab" * 32,
+    }
+
+
+def test_equal_requests_make_equal_files(training, job_context):
+    files = []
+    for _ in range(2):
+        _, _, context = draw(training, job_context, count=5)
+        files.append((context.store.folder(context.resource_id) / archive_name(0)).read_bytes())
+    assert files[0] == files[1]
+
+
+def test_the_grid_shows_the_first_images(training, job_context):
+    images, _, context = draw(training, job_context, count=70)
+    grid = np.asarray(Image.open(context.store.folder(context.resource_id) / "grid.png"))
+    assert grid.shape == (8 * 8 + 7 * 2,) * 2
+    assert np.array_equal(grid[:8, :8], images[0])
+    assert np.array_equal(grid[-8:, -8:], images[63])
+
+
+def test_a_job_that_is_told_to_stop_keeps_whole_shards(training, job_context):
+    with pytest.raises(StopRequested):
+        draw(training, job_context, count=3 * SHARD_IMAGES, stop_after=1)
+
+
+def test_memory_does_not_grow_with_the_count(training, job_context):
+    def peak(count):
+        tracemalloc.start()
+        request = GenerationRequest(training=training, checkpoint=3, count=count)
+        generate(request, job_context(Kind.GENERATION.new_id()), turn_seconds=1e9)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(SHARD_IMAGES)  # what is made only once
+    assert peak(8 * SHARD_IMAGES) < 1.5 * peak(2 * SHARD_IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"checkpoint": 4}, CheckpointMissing),
+        ({"checkpoint": "latest"}, CheckpointMissing),
+        ({"checkpoint": 3, "labels": ["Nodule"]}, InvalidRequest),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(training, job_context, fields, error):
+    with pytest.raises(error):
+        generate(GenerationRequest(training=training, **fields), job_context(Kind.GENERATION.new_id()))
