@@ -86,7 +86,7 @@ def _ragan_error(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RaganError):
         raise error
     status = status_of(type(error))
-    if status >= 500:
+    if status == 500:
         log.error("%s: %s", error.code(), error.detail)
     return respond(error.problem(), status)
 

@@ -18,6 +18,7 @@ from worker.contract.settings import Settings
 from worker.contract.store import Store
 
 READY_SECONDS = 120.0
+POLL_SECONDS = 0.25
 STOP_SECONDS = 30.0
 """How long jobs in hand have to save themselves."""
 
@@ -84,7 +85,7 @@ class Stack:
                         return
                 except httpx.TransportError:
                     pass  # not listening yet
-                pause(0.1)
+                pause(POLL_SECONDS)
         raise StartFailed(f"RaGAN did not come up at {self.url} within {READY_SECONDS:.0f} s; its log says why.")
 
     def stop(self) -> None:

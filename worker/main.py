@@ -95,8 +95,7 @@ def run(name: QueueName, settings: Settings) -> None:
         worker.devices = publish_families()
     elif name is QueueName.GENERATE:
         worker.devices = warm_up()
-    # RQ tells at `info` of its housekeeping every few seconds; what jobs do is logged by `worker.jobs`.
-    worker.work(logging_level="DEBUG" if settings.log_level == "debug" else "WARNING")
+    worker.work(logging_level=_rq_level(settings))
 
 
 def _worker(name: QueueName, connection: Redis) -> _RaganWorker:
@@ -139,3 +138,10 @@ def configure_logging(settings: Settings) -> None:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s %(message)s", force=True
     )
+    logging.getLogger("rq").setLevel(_rq_level(settings))
+    logging.getLogger("absl").setLevel(logging.WARNING)  # TensorFlow's, with lines for its own developers
+
+
+def _rq_level(settings: Settings) -> str:
+    """RQ tells at `info` of its housekeeping every few seconds; what jobs do is logged by `worker.jobs`."""
+    return "DEBUG" if settings.log_level == "debug" else "WARNING"

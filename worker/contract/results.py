@@ -77,7 +77,7 @@ class TrainingResult(_Result):
     images_seen: int
     seconds: float
     images_per_second: float | None
-    final: dict[str, float] = Field(description="The last row of metrics.")
+    final: dict[str, int | float] = Field(description="The last row of metrics.")
     devices: tuple[str, ...]
     precision: str
     checkpoints: tuple[int, ...]
