@@ -8,7 +8,7 @@ from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from zipstream import ZipStream
 
 from app import media
-from app.routes.resources import PROBLEMS, DryRun, accepted, check_kind, rechunked
+from app.routes.resources import PROBLEMS, SUBMITTED, DryRun, accepted, check_kind, rechunked
 from app.services import Services, Use
 from worker.contract.requests import DatasetRequest
 from worker.contract.resources import Kind, Resource
@@ -22,7 +22,7 @@ router = APIRouter(prefix="/v1/datasets", tags=["datasets"], responses={404: PRO
     status_code=202,
     summary="Make a dataset",
     response_model=Resource,
-    responses={200: {"model": DryRun, "description": "A dry run."}, 422: PROBLEMS[422], 503: PROBLEMS[503]},
+    responses=SUBMITTED,
 )
 def create_dataset(
     use: Use,

@@ -15,7 +15,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 from zipstream import ZipStream
 
 from app import media
-from app.routes.resources import PROBLEMS, DryRun, accepted, check_kind, rechunked
+from app.routes.resources import PROBLEMS, SUBMITTED, DryRun, accepted, check_kind, rechunked
 from app.services import Services, Use
 from worker.contract.checkpoints import list_checkpoints
 from worker.contract.errors import InvalidRequest, NotFound, WrongState
@@ -31,12 +31,7 @@ router = APIRouter(prefix="/v1/generations", tags=["generations"], responses={40
     status_code=202,
     summary="Draw synthetic images",
     response_model=Resource,
-    responses={
-        200: {"model": DryRun, "description": "A dry run."},
-        409: PROBLEMS[409],
-        422: PROBLEMS[422],
-        503: PROBLEMS[503],
-    },
+    responses=SUBMITTED,
 )
 def create_generation(
     use: Use,

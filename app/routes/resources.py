@@ -52,6 +52,13 @@ class DryRun(BaseModel):
     result: dict[str, Any] | None
 
 
+SUBMITTED: dict[int | str, dict[str, Any]] = {
+    200: {"model": DryRun, "description": "A dry run."},
+    **{status: PROBLEMS[status] for status in (404, 409, 422, 503)},
+}
+"""What a POST that makes a resource may answer beside 202."""
+
+
 class Page(BaseModel):
     """Some of a collection, newest first."""
 

@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 
 from app import media
 from app.devices import check_devices
-from app.routes.resources import PROBLEMS, DryRun, accepted, check_kind
+from app.routes.resources import PROBLEMS, SUBMITTED, DryRun, accepted, check_kind
 from app.services import Services, Use
 from worker.contract.checkpoints import list_checkpoints
 from worker.contract.errors import InvalidRequest, NotFound
@@ -32,12 +32,7 @@ router = APIRouter(prefix="/v1/trainings", tags=["trainings"], responses={404: P
     status_code=202,
     summary="Train a family on a dataset",
     response_model=Resource,
-    responses={
-        200: {"model": DryRun, "description": "A dry run."},
-        409: PROBLEMS[409],
-        422: PROBLEMS[422],
-        503: PROBLEMS[503],
-    },
+    responses=SUBMITTED,
 )
 def create_training(
     use: Use,

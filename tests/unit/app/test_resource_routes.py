@@ -2,8 +2,12 @@ import json
 import threading
 
 import pytest
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from rq import Retry
 
-from worker.contract.queues import QueueName
+from worker import jobs
+from worker.context import StopRequested
+from worker.contract.queues import QueueName, queue
 from worker.contract.resources import Kind, Status
 
 SMALL = {"source": "clinic", "image_size": 16}
@@ -235,3 +239,46 @@ def test_every_link_of_a_resource_leads_somewhere(http, kind, dataset, training,
     routes = http.get("/openapi.json").json()["paths"]
     for link in links.values():
         assert link.replace(resource, "{resource_id}") in routes
+
+
+def test_a_job_is_handed_back_by_a_worker_that_is_told_to_stop_and_done_by_the_next(http, work):
+    body = ask(http).json()
+    jobs.SHUTDOWN.set()
+    try:
+        handed_back = jobs.prepare_dataset(body["id"], 1)
+    finally:
+        jobs.SHUTDOWN.clear()
+    assert isinstance(handed_back, Retry)
+    assert (waiting := http.get(body["links"]["self"]).json())["status"] == "queued"
+    assert waiting["attempt"] == 0
+    work(QueueName.PREPARE)
+    assert http.get(body["links"]["self"]).json()["attempt"] == 1
+
+
+def test_a_job_that_is_canceled_while_it_runs_ends_canceled(http, work, monkeypatch):
+    def told_to_stop(request, source, context):
+        http.post(f"/v1/datasets/{context.resource_id}/cancel")
+        assert context.should_stop()
+        raise StopRequested
+
+    monkeypatch.setattr("worker.stages.prepare.prepare", told_to_stop)
+    address = ask(http).headers["location"]
+    work(QueueName.PREPARE)
+    ended = http.get(address).json()
+    assert (ended["status"], ended["attempt"], ended["error"]) == ("canceled", 1, None)
+
+
+def test_work_whose_resource_was_deleted_is_left(http, work, store, redis):
+    store.delete(ask(http).json()["id"])
+    work(QueueName.PREPARE)
+    assert queue(QueueName.PREPARE, redis).count == 0
+
+
+def test_a_job_goes_on_where_redis_cannot_show_its_progress(http, work, monkeypatch):
+    def unreachable(*_):
+        raise RedisTimeoutError
+
+    monkeypatch.setattr("worker.contract.live.LiveJobs.report", unreachable)
+    address = ask(http).headers["location"]
+    work(QueueName.PREPARE)
+    assert http.get(address).json()["status"] == "succeeded"
