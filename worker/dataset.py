@@ -105,7 +105,7 @@ def _full_disk_told() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreUnavailable(f"The images cannot be written ({error.strerror}): make room and ask again.") from error
+        raise StoreUnavailable(f"The dataset cannot be written ({error.strerror}): make room and ask again.") from error
 
 
 def write_items(path: Path, table: SourceTable, selection: Selection, unusable: Mapping[int, str]) -> None:
@@ -126,7 +126,7 @@ def write_items(path: Path, table: SourceTable, selection: Selection, unusable: 
         index,
         [unusable.get(row) or selection.reason(row) for row in range(len(table))],
     )
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with _full_disk_told(), path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(ITEM_COLUMNS)
         writer.writerows(zip(*columns, strict=True))

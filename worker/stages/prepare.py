@@ -119,9 +119,9 @@ class _Objections:
         if picture.blank and "blank" in self._exclude:
             return "It is blank: all its pixels are equal."
         if "duplicate" in self._exclude:
-            first = self._file_of.setdefault(picture.digest, file)
-            if first != file:
-                return f"It is a duplicate: its pixels are those of {first}."
+            if picture.digest in self._file_of:
+                return f"It is a duplicate: its pixels are those of {self._file_of[picture.digest]}."
+            self._file_of[picture.digest] = file
         return None
 
 

@@ -150,6 +150,24 @@ def test_a_selection_of_nothing_says_what_took_it(
         run(nih_folder(rows=12), job_context(), **request_of)
 
 
+def test_a_source_without_rows_says_so(nih_folder: Callable[..., Path], job_context: Callable[..., Any]) -> None:
+    with pytest.raises(NoUsableImages, match="has no rows at all"):
+        run(nih_folder(rows=0), job_context())
+
+
+def test_a_file_that_is_listed_twice_is_a_duplicate(
+    nih_folder: Callable[..., Path], job_context: Callable[..., Any]
+) -> None:
+    folder = nih_folder(rows=3)
+    metadata = folder / "Data_Entry_2017_v2020.csv"
+    metadata.write_text(metadata.read_text() + metadata.read_text().splitlines()[-1] + "\n")
+    result, _ = run(folder, job_context(), exclude=["duplicate"])
+    assert result.skipped
+    assert [item.reason for item in result.skipped.items] == [
+        "It is a duplicate: its pixels are those of 00000002_000.png."
+    ]
+
+
 def test_metadata_without_images_says_where_to_put_them(
     nih_folder: Callable[..., Path], job_context: Callable[..., Any]
 ) -> None:
