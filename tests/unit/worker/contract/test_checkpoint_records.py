@@ -1,0 +1,60 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from worker.contract.checkpoints import CheckpointRecord, checkpoint_name, latest, list_checkpoints, read_record
+from worker.contract.errors import CheckpointMissing
+
+
+def keep(training: Path, *steps: int) -> None:
+    for step in steps:
+        record = CheckpointRecord(
+            step=step,
+            created_at=datetime(2024, 5, 1, 12, 0, step % 60, tzinfo=UTC),
+            bytes=step * 10,
+            family="dcgan64",
+            hyperparameters={"width": 0.5},
+            image_size=64,
+            dataset="ds_0",
+            dataset_sha256="0f",
+            images_seen=step * 64,
+            seconds=1.5,
+            versions={},
+        )
+        folder = training / checkpoint_name(step)
+        folder.mkdir(parents=True)
+        (folder / "checkpoint.json").write_text(record.model_dump_json())
+
+
+def test_checkpoints_are_listed_by_step_and_the_newest_is_the_latest(tmp_path: Path) -> None:
+    keep(tmp_path, 200, 10_000_000, 50)
+    assert [(info.step, info.bytes) for info in list_checkpoints(tmp_path)] == [
+        (50, 500),
+        (200, 2000),
+        (10_000_000, 100_000_000),
+    ]
+    newest = latest(tmp_path)
+    assert newest is not None
+    assert newest.step == 10_000_000
+    assert newest.hyperparameters == {"width": 0.5}
+
+
+def test_a_training_without_checkpoints_has_none(tmp_path: Path) -> None:
+    assert list_checkpoints(tmp_path) == []
+    assert latest(tmp_path) is None
+    with pytest.raises(CheckpointMissing, match="it has none yet"):
+        read_record(tmp_path, 1)
+
+
+def test_one_that_is_being_withdrawn_is_not_listed(tmp_path: Path) -> None:
+    keep(tmp_path, 1, 2)
+    (tmp_path / checkpoint_name(1) / "checkpoint.json").unlink()
+    assert [info.step for info in list_checkpoints(tmp_path)] == [2]
+
+
+def test_one_that_is_not_kept_is_answered_with_those_that_are(tmp_path: Path) -> None:
+    keep(tmp_path, 100, 200)
+    assert read_record(tmp_path, 200).images_seen == 12_800
+    with pytest.raises(CheckpointMissing, match=r"no checkpoint at step 150: take one of 100, 200\."):
+        read_record(tmp_path, 150)

@@ -1,0 +1,193 @@
+"""What every family must do, built-in or dropped in, at a width that a test can afford."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from worker.adversarial import Networks, update_discriminator, update_generator
+from worker.checkpoint import load_generator, restore_checkpoint, save_checkpoint
+from worker.contract.resources import Kind
+from worker.devices import open_strategy
+from worker.draws import latent_points
+from worker.models.registry import discover
+from worker.trainer import Trainer
+
+BATCH = 2
+CHOSEN = {"width": 0.05, "dropout": 0.25, "ema_decay": 0.9}
+
+ARCHITECTURES = {
+    "minuscule28": (7, [(128, True), (64, True), (32, False)], [(64, 2), (128, 2), (256, 2), (512, 1)]),
+    "dcgan64": (8, [(128, True), (64, True), (32, True)], [(64, 2), (128, 2), (256, 2), (512, 1)]),
+    "dcgan128": (8, [(256, True), (128, True), (64, True), (32, True)], [(64, 2), (128, 2), (256, 2), (128, 1)]),
+}
+"""The table of the 2018 study: first side, generator (filters, doubled before), discriminator (filters, stride)."""
+
+
+@pytest.fixture(scope="module", params=discover().values(), ids=lambda family: family.name)
+def family(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def trainer_of(family: Any, **chosen: Any) -> Trainer:
+    hyperparameters = family.configure("default", CHOSEN | chosen)
+    return Trainer(family, hyperparameters, open_strategy(1), batch_size=BATCH, seed=5)
+
+
+@pytest.fixture(scope="module")
+def stepped(family: Any) -> tuple[Trainer, dict[str, float], dict[str, list[Any]]]:
+    """A trainer after one step, that step's metrics, and the weights before it."""
+    trainer = trainer_of(family)
+    before = {network: weights_of(trainer, network) for network in ("generator", "discriminator")}
+    return trainer, trainer.advance(noise(family)), before
+
+
+def weights_of(trainer: Trainer, network: str) -> list[Any]:
+    return [np.array(weight) for weight in getattr(trainer._networks, network).get_weights()]
+
+
+def noise(family: Any) -> Any:
+    size = family.image_size
+    return np.random.default_rng(0).integers(0, 256, (1, BATCH, size, size), np.uint8)
+
+
+def latents(family: Any, count: int) -> Any:
+    return latent_points(0, 0, count, family.latent_size)
+
+
+def test_latent_points_become_images_in_the_grey_range(family: Any) -> None:
+    network = family.generator(family.configure("default", CHOSEN))
+    images = network(latents(family, 3), training=False).numpy()
+    assert images.shape == (3, family.image_size, family.image_size, 1)
+    assert images.dtype == np.float32
+    assert images.min() >= 0
+    assert images.max() <= 1
+    assert images.std() > 0
+
+
+def test_images_become_logits(family: Any) -> None:
+    network = family.discriminator(family.configure("default", CHOSEN))
+    logits = network(np.zeros((3, family.image_size, family.image_size, 1), np.float32), training=False).numpy()
+    assert logits.shape == (3, 1)
+    assert logits.dtype == np.float32
+
+
+def test_the_smallest_width_leaves_a_channel(family: Any) -> None:
+    hyperparameters = family.configure("default", {"width": 1e-6})
+    assert family.generator(hyperparameters).output_shape == (None, family.image_size, family.image_size, 1)
+    assert family.discriminator(hyperparameters).output_shape == (None, 1)
+
+
+def test_a_step_moves_both_networks_and_tells_finite_metrics_in_order(stepped: Any) -> None:
+    trainer, metrics, before = stepped
+    assert list(metrics) == ["d_loss", "d_acc", "g_loss", "g_acc"]
+    assert np.isfinite(list(metrics.values())).all()
+    assert 0 <= metrics["d_acc"] <= 1
+    assert 0 <= metrics["g_acc"] <= 1
+    assert trainer.steps_done == 1
+    assert trainer.is_finite()
+    for network, weights in before.items():
+        moved = [not np.array_equal(old, new) for old, new in zip(weights, weights_of(trainer, network), strict=True)]
+        assert all(moved), network
+
+
+def test_neither_network_learns_while_the_other_is_taught(family: Any) -> None:
+    trainer = trainer_of(family)
+    networks: Networks = trainer._networks
+    images = tf.constant(noise(family)[0, ..., np.newaxis] / 255, tf.float32)
+    points = tf.constant(latents(family, BATCH))
+
+    discriminator, generator = weights_of(trainer, "discriminator"), networks.generator.trainable_variables
+    update_generator(networks, points, BATCH)
+    for old, new in zip(discriminator, weights_of(trainer, "discriminator"), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+    taught = [variable.numpy() for variable in generator]
+    update_discriminator(networks, images, points, BATCH, label_smoothing=0.0)
+    for old, new in zip(taught, generator, strict=True):
+        np.testing.assert_array_equal(old, new.numpy())
+
+
+def test_a_checkpoint_brings_back_the_same_weights_and_images(
+    family: Any, stepped: Any, job_context: Callable[..., Any]
+) -> None:
+    trainer, _, _ = stepped
+    context = job_context(Kind.TRAINING.new_id())
+    save_checkpoint(trainer.state(), context, keep=1, **record_fields(trainer))
+    training: Path = context.store.folder(context.resource_id)
+    points = latents(family, 4)
+    drawn = load_generator(training, 1)(points, training=False)
+    np.testing.assert_array_equal(drawn[..., 0], trainer.sample(points))
+
+    again = trainer_of(family)
+    restore_checkpoint(again.state(), training, 1)
+    again.steps_done = 1
+    for network in ("generator", "discriminator"):
+        for old, new in zip(weights_of(trainer, network), weights_of(again, network), strict=True):
+            np.testing.assert_array_equal(old, new)
+    np.testing.assert_array_equal(again.sample(points), trainer.sample(points))
+
+
+def record_fields(trainer: Trainer) -> dict[str, Any]:
+    return {
+        "step": trainer.steps_done,
+        "family": trainer.family.name,
+        "hyperparameters": trainer.hyperparameters.model_dump(),
+        "image_size": trainer.family.image_size,
+        "dataset": "ds_0",
+        "dataset_sha256": None,
+        "images_seen": trainer.batch_size,
+        "seconds": 1.0,
+    }
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_networks_are_those_of_2018_layer_by_layer(name: str) -> None:
+    family = discover()[name]
+    side, generator_table, discriminator_table = ARCHITECTURES[name]
+    chosen = family.configure("reference", {"width": 0.05})
+
+    def channels(reference: int) -> int:
+        return max(1, round(0.05 * reference))
+
+    generator = [
+        keras.Input((100,)),
+        layers.Dense(side * side * channels(256)),
+        layers.BatchNormalization(momentum=0.9),
+        layers.ReLU(),
+        layers.Dropout(chosen.dropout),
+        layers.Reshape((side, side, channels(256))),
+    ]
+    for filters, doubled in generator_table:
+        generator += [layers.UpSampling2D()] if doubled else []
+        generator.append(layers.Conv2DTranspose(channels(filters), 5, padding="same"))
+        generator += [layers.BatchNormalization(momentum=0.9), layers.ReLU()]
+    generator += [layers.Conv2DTranspose(1, 5, padding="same"), layers.Activation("sigmoid")]
+
+    discriminator = [keras.Input((family.image_size, family.image_size, 1))]
+    for filters, stride in discriminator_table:
+        discriminator.append(layers.Conv2D(channels(filters), 5, strides=stride, padding="same"))
+        discriminator += [layers.LeakyReLU(negative_slope=0.2), layers.Dropout(chosen.dropout)]
+    discriminator += [layers.Flatten(), layers.Dense(1)]
+
+    points = latents(family, 4)
+    images = np.random.default_rng(0).random((4, family.image_size, family.image_size, 1), np.float32)
+    for layers_of_2018, network, inputs in (
+        (generator, family.generator(chosen), points),
+        (discriminator, family.discriminator(chosen), images),
+    ):
+        expected = keras.Sequential(layers_of_2018)
+        expected.set_weights(network.get_weights())
+        np.testing.assert_allclose(network(inputs, training=False), expected(inputs, training=False), atol=1e-5)
+        # What matters in training alone.
+        for kind, setting in ((layers.Dropout, "rate"), (layers.BatchNormalization, "momentum")):
+            assert settings_of(network, kind, setting) == settings_of(expected, kind, setting)
+
+
+def settings_of(network: keras.Model, kind: type, setting: str) -> list[float]:
+    return [getattr(layer, setting) for layer in network.layers if isinstance(layer, kind)]

@@ -1,0 +1,300 @@
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from worker.context import JobContext, StopRequested
+from worker.contract.checkpoints import list_checkpoints, read_record
+from worker.contract.errors import (
+    DeviceMemoryExhausted,
+    DevicesUnavailable,
+    InvalidRequest,
+    TrainingDiverged,
+    UnknownFamily,
+)
+from worker.contract.requests import TrainingRequest
+from worker.contract.resources import Kind, Manifest, Progress, Status
+from worker.contract.settings import Settings
+from worker.contract.store import Store
+from worker.dataset import Dataset
+from worker.stages.train import train
+
+DATASET = Kind.DATASET.new_id()
+TRAINING = Kind.TRAINING.new_id()
+
+
+class Watcher:
+    """Records what a training tells, and stops it once it has published the snapshot of a step."""
+
+    def __init__(self, stop_at: int | None) -> None:
+        self.stop_at = stop_at
+        self.progress: list[Progress] = []
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def report(self, progress: Progress) -> None:
+        self.progress.append(progress)
+
+    def emit(self, kind: str, data: dict[str, Any]) -> None:
+        self.events.append((kind, data))
+
+    def should_stop(self) -> bool:
+        return ("snapshot", {"step": self.stop_at}) in self.events
+
+    def steps_of(self, kind: str) -> list[int]:
+        return [data["step"] for name, data in self.events if name == kind]
+
+
+class Ticks:
+    """A clock that is a second later each time it is read."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+class Bench:
+    """Runs trainings of one id below a folder, each time as a new job would."""
+
+    def __init__(self, root: Path) -> None:
+        self.store = Store(root)
+        self.folder = self.store.folder(TRAINING)
+
+    def run(self, family: str, *, stop_at: int | None = None, size: int = 8, **more: Any) -> tuple[Any, Watcher]:
+        """The result, or the error that ended it, and what it told."""
+        watcher = Watcher(stop_at)
+        request = {"steps": 6, "batch_size": 4, "snapshot_every": 1, "checkpoint_every": 2, "seed": 3} | more
+        asked = TrainingRequest(dataset=DATASET, model={"family": family, **request.pop("model", {})}, **request)
+        with self.store.scratch(TRAINING) as scratch:
+            context = JobContext(
+                resource_id=TRAINING,
+                store=self.store,
+                scratch=scratch,
+                settings=Settings(store=self.store.root),
+                reporter=watcher,
+            )
+            try:
+                return train(asked, dataset(size), context, clock=Ticks()), watcher
+            except StopRequested as stop:
+                return stop.result, watcher
+
+    def rows(self) -> list[dict[str, float]]:
+        return [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
+
+    def snapshots(self) -> list[int]:
+        return sorted(int(file.stem) for file in (self.folder / "snapshots").glob("*.png"))
+
+    def checkpoints(self) -> list[int]:
+        return [info.step for info in list_checkpoints(self.folder)]
+
+    def digest(self, step: int) -> str:
+        """Of everything in a checkpoint that TensorFlow wrote."""
+        reader = tf.train.load_checkpoint(str(self.folder / "checkpoints" / f"{step:08d}" / "state"))
+        total = hashlib.sha256()
+        for name in sorted(reader.get_variable_to_shape_map()):
+            if name != "_CHECKPOINTABLE_OBJECT_GRAPH":
+                total.update(np.asarray(reader.get_tensor(name)).tobytes())
+        return total.hexdigest()
+
+
+def dataset(size: int, count: int = 10) -> Dataset:
+    """Noise; the last three images are not for training, and are white, so that it shows if they are used."""
+    images = np.random.default_rng(1).integers(0, 200, (count, size, size), np.uint8)
+    images[-3:] = 255
+    return Dataset(
+        images=images,
+        labels=((),) * count,
+        patients=np.arange(count),
+        splits=np.array([0] * (count - 3) + [1, 2, 2], np.uint8),
+    )
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path / "store")
+
+
+def test_a_training_leaves_metrics_snapshots_and_checkpoints(bench: Bench, tiny: str) -> None:
+    result, told = bench.run(tiny, snapshot_every=4, keep_checkpoints=2)
+
+    rows = bench.rows()
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert list(rows[0]) == ["step", "d_loss", "d_acc", "g_loss", "g_acc"]
+    assert bench.snapshots() == told.steps_of("snapshot") == [0, 4, 6]
+    assert told.steps_of("checkpoint") == [2, 4, 6]
+    assert bench.checkpoints() == [4, 6]
+    assert told.steps_of("metrics")[-1] == 6
+    assert dict(told.events)["checkpoint"]["bytes"] == read_record(bench.folder, 6).bytes > 0
+    assert (told.progress[0].done, told.progress[-1].done, told.progress[-1].total) == (0, 6, 6)
+    assert (told.progress[-1].phase, told.progress[-1].unit) == ("train", "steps")
+
+    assert result.model_dump() == {
+        "steps": 6,
+        "images_seen": 24,
+        "seconds": 6.0,
+        "images_per_second": 4.0,
+        "final": rows[-1],
+        "devices": ("CPU:0",),
+        "precision": "float32",
+        "checkpoints": (4, 6),
+    }
+
+
+def test_a_checkpoint_says_what_it_is_of(bench: Bench, tiny: str) -> None:
+    bench.store.write_manifest(
+        Manifest(
+            id=DATASET,
+            kind=Kind.DATASET,
+            run=1,
+            status=Status.SUCCEEDED,
+            started_at=None,
+            finished_at="2024-05-01T12:00:00Z",
+            attempt=1,
+            progress=None,
+            result={"sha256": "c0ffee"},
+            error=None,
+            versions={},
+        )
+    )
+    bench.run(tiny, steps=2, model={"hyperparameters": {"d_steps": 2}})
+    record = read_record(bench.folder, 2)
+    assert (record.family, record.image_size, record.dataset) == ("tiny", 8, DATASET)
+    assert (record.dataset_sha256, record.images_seen, record.seconds) == ("c0ffee", 16, 2.0)
+    assert record.hyperparameters["d_steps"] == 2
+    assert record.hyperparameters["dropout"] == 0.5
+    assert record.versions["tensorflow"] == tf.__version__
+
+
+def test_only_the_training_part_of_a_dataset_is_shown(bench: Bench, failing: Callable[[str], str]) -> None:
+    bench.run(failing('metrics["brightest"] = tf.reduce_max(batch.real)'), steps=3, batch_size=64)
+    assert all(150 / 255 < row["brightest"] < 200 / 255 for row in bench.rows())
+
+
+def test_a_training_that_is_stopped_keeps_what_it_learned_and_goes_on_bit_for_bit(tmp_path: Path, tiny: str) -> None:
+    straight, stopped = Bench(tmp_path / "straight"), Bench(tmp_path / "stopped")
+    straight.run(tiny)
+
+    result, told = stopped.run(tiny, stop_at=3)
+    assert result.steps == 3
+    assert result.checkpoints == (2, 3)
+    assert told.steps_of("metrics")[-1] == 3
+    assert stopped.checkpoints() == [2, 3]
+
+    result, told = stopped.run(tiny)
+    assert told.progress[0].done == 3
+    assert told.steps_of("snapshot") == [4, 5, 6]
+    assert (result.steps, result.images_seen, result.seconds) == (6, 24, 6.0)
+    assert stopped.rows() == straight.rows()
+    assert stopped.snapshots() == straight.snapshots()
+    assert stopped.digest(6) == straight.digest(6)
+
+
+def test_a_training_goes_on_to_a_larger_total(tmp_path: Path, tiny: str) -> None:
+    straight, extended = Bench(tmp_path / "straight"), Bench(tmp_path / "extended")
+    straight.run(tiny)
+    extended.run(tiny, steps=3)
+    result, _ = extended.run(tiny, steps=6)
+    assert result.steps == 6
+    assert extended.rows() == straight.rows()
+    assert extended.digest(6) == straight.digest(6)
+
+
+def test_a_training_that_has_all_its_steps_only_tells_its_result(bench: Bench, tiny: str) -> None:
+    first, _ = bench.run(tiny, steps=2)
+    again, told = bench.run(tiny, steps=2)
+    assert again == first
+    assert told.events == []
+
+
+def test_what_a_crashed_run_left_beyond_its_checkpoint_is_taken_again(bench: Bench, tiny: str) -> None:
+    bench.run(tiny, steps=4)
+    rows, snapshot = bench.rows(), (bench.folder / "snapshots" / "00000003.png").read_bytes()
+    bench.store.withdraw(TRAINING, "checkpoints/00000004")
+    with (bench.folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "d_lo')
+
+    _, told = bench.run(tiny, steps=4)
+    assert told.steps_of("snapshot") == [3, 4]
+    assert bench.rows() == rows
+    assert (bench.folder / "snapshots" / "00000003.png").read_bytes() == snapshot
+
+
+def test_a_training_stopped_before_its_first_step_can_be_drawn_from(bench: Bench, tiny: str) -> None:
+    result, _ = bench.run(tiny, stop_at=0)
+    assert (result.steps, result.images_per_second, result.final) == (0, None, {})
+    assert bench.checkpoints() == [0]
+
+
+def test_a_loss_that_is_no_number_ends_the_training_and_keeps_the_last_good_checkpoint(
+    bench: Bench, failing: Callable[[str], str]
+) -> None:
+    family = failing('metrics["g_loss"] = tf.where(updates >= 4, float("nan"), metrics["g_loss"])')
+    with pytest.raises(
+        TrainingDiverged, match=r"At step 4 .*g_loss nan.*learning_rate_d below 0\.0002.*step 2 is kept"
+    ):
+        bench.run(family)
+    assert [row["step"] for row in bench.rows()] == [1, 2, 3]
+    assert bench.checkpoints() == [2]
+
+
+def test_an_infinite_loss_at_the_first_step_says_that_nothing_is_kept(
+    bench: Bench, failing: Callable[[str], str]
+) -> None:
+    with pytest.raises(TrainingDiverged, match=r"d_loss inf.*No checkpoint had been made yet"):
+        bench.run(failing('metrics["d_loss"] = tf.constant(float("inf"))'))
+    assert bench.rows() == []
+
+
+@pytest.mark.parametrize("network", ["generator", "discriminator"])
+def test_weights_that_are_no_numbers_are_never_kept(bench: Bench, failing: Callable[[str], str], network: str) -> None:
+    # The loss of that step was computed before, and was fine.
+    spoil = f"[weight.assign(tf.where(updates >= 4, float('nan'), weight)) for weight in networks.{network}.weights]"
+    with pytest.raises(TrainingDiverged, match=r"After step 4 .*no longer"):
+        bench.run(failing(spoil))
+    assert bench.checkpoints() == [2]
+
+
+def test_a_batch_beyond_the_devices_memory_is_told_as_such(bench: Bench, failing: Callable[[str], str]) -> None:
+    # 400 terabytes, more than a process can address.
+    side = "tf.cast(updates, tf.int64) * 10_000_000"
+    with pytest.raises(DeviceMemoryExhausted, match=r"A batch of 4 does not fit .* smaller batch_size"):
+        bench.run(failing(f'metrics["huge"] = tf.reduce_sum(tf.fill([{side}, {side}], 0.5))'))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "pointer", "sentence"),
+    [
+        ({"size": 16}, "#/dataset", "images are 16 pixels on a side and tiny makes 8: prepare"),
+        ({"precision": "bfloat16"}, "#/precision", "run in float32 for now"),
+        ({"precision": "float16"}, "#/precision", "run in float32 for now"),
+        ({"model": {"preset": "best"}}, "#/model/preset", "no preset 'best'"),
+        ({"model": {"hyperparameters": {"width": -1}}}, "#/model/hyperparameters/width", "greater than 0"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_at_its_field(
+    bench: Bench, tiny: str, wrong: dict[str, Any], pointer: str, sentence: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=sentence) as caught:
+        bench.run(tiny, **wrong)
+    assert [error.pointer for error in caught.value.errors] == [pointer]
+    assert not bench.folder.exists()
+
+
+def test_an_unknown_family_and_too_many_devices_are_refused(bench: Bench, tiny: str) -> None:
+    with pytest.raises(UnknownFamily, match="Did you mean 'tiny'"):
+        bench.run("tinny")
+    with pytest.raises(DevicesUnavailable, match=r"has 1 device\(s\) \(CPU:0\) and the training asks for 2"):
+        bench.run(tiny, devices=2)
+
+
+def test_a_dataset_without_training_images_is_refused(bench: Bench, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Dataset, "indices", lambda *_: np.empty(0, np.int64))
+    with pytest.raises(InvalidRequest, match="give `train` a larger split"):
+        bench.run(tiny)

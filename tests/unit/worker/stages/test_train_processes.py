@@ -1,0 +1,150 @@
+"""What shows only in fresh processes: a resumed training is the uninterrupted one, and two devices are one."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+TRAIN = """
+import sys
+from pathlib import Path
+import numpy as np
+from worker.context import JobContext
+from worker.contract.errors import InvalidRequest
+from worker.contract.requests import TrainingRequest
+from worker.contract.settings import Settings
+from worker.contract.store import Store
+from worker.dataset import Dataset
+from worker.stages.train import train
+
+class Silent:
+    def report(self, progress): ...
+    def emit(self, kind, data): ...
+    def should_stop(self): return False
+
+def run(root, cpu_devices=1, **more):
+    store = Store(Path(root))
+    images = np.random.default_rng(0).integers(0, 256, (12, 28, 28), np.uint8)
+    dataset = Dataset(images, ((),) * 12, np.arange(12), np.zeros(12, np.uint8))
+    asked = {"dataset": "ds_" + 26 * "a", "batch_size": 4, "seed": 11, "checkpoint_every": 100} | more
+    with store.scratch("training") as scratch:
+        context = JobContext(
+            resource_id="tr_" + 26 * "a", store=store, scratch=scratch,
+            settings=Settings(store=store.root, cpu_devices=cpu_devices), reporter=Silent(),
+        )
+        return train(TrainingRequest(**asked), dataset, context)
+"""
+
+RESUME = """
+small = {"family": "minuscule28", "preset": "reference", "hyperparameters": {"width": 0.05, "ema_decay": 0.9}}
+for root, steps in zip(sys.argv[1::2], sys.argv[2::2]):
+    run(root, steps=int(steps), model=small)
+"""
+
+COMPARE = """
+import json
+import tensorflow as tf
+from worker import dcgan
+from worker.devices import open_strategy
+from worker.models.base import CommonHyperparameters, Family
+from worker.trainer import Trainer
+
+class Small(Family[CommonHyperparameters]):
+    name, title, reference, image_size = "small", "The reference networks' layers, few of them", "none", 8
+    hyperparameters = CommonHyperparameters
+    presets = {"default": CommonHyperparameters(ema_decay=0.9), "reference": CommonHyperparameters()}
+    def generator(self, chosen):
+        return dcgan.generator(latent_size=100, start=(4, 8), blocks=[(6, 2), (4, 1)], width=1, dropout=chosen.dropout)
+    def discriminator(self, chosen):
+        return dcgan.discriminator(image_size=8, blocks=[(4, 2), (6, 1)], width=1, dropout=chosen.dropout)
+
+root = Path(sys.argv[1])
+try:
+    run(root, cpu_devices=2, batch_size=5, steps=1)
+except InvalidRequest as error:
+    refused = error.problem().model_dump()
+
+one, two, again = (
+    Trainer(Small(), Small.presets["default"], open_strategy(devices, 2), batch_size=16, seed=4)
+    for devices in (1, "all", 1)
+)
+steps = []
+for real in np.random.default_rng(1).integers(0, 256, (4, 1, 16, 8, 8), np.uint8):
+    steps.append([one.advance(real), two.advance(real)])
+
+def weights(trainer):
+    trainer.state().write(str(root / "state"))
+    reader = tf.train.load_checkpoint(str(root / "state"))
+    names = sorted(name for name in reader.get_variable_to_shape_map() if "OBJECT_GRAPH" not in name)
+    return {name: np.asarray(reader.get_tensor(name), np.float64) for name in names}
+
+ours, theirs = weights(one), weights(two)
+again.state().read(str(root / "state")).assert_consumed()
+points = np.random.default_rng(2).uniform(-1, 1, (4, 100)).astype(np.float32)
+print(json.dumps({
+    "refused": refused,
+    "devices": [one.devices, two.devices],
+    "steps": steps,
+    "same_names": list(ours) == list(theirs),
+    "furthest_weight": max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours),
+    "furthest_pixel": float(np.abs(one.sample(points) - two.sample(points)).max()),
+    "restored_on_one": float(np.abs(again.sample(points) - two.sample(points)).max()),
+}))
+"""
+
+
+def execute(script: str, *arguments: object) -> str:
+    command = [sys.executable, "-c", TRAIN + script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def digest(root: Path, step: int) -> str:
+    """Of everything in a checkpoint that TensorFlow wrote: weights, averages, optimisers, seed states."""
+    (state,) = root.glob(f"trainings/*/checkpoints/{step:08d}")
+    reader = tf.train.load_checkpoint(str(state / "state"))
+    total = hashlib.sha256()
+    for name in sorted(reader.get_variable_to_shape_map()):
+        if name != "_CHECKPOINTABLE_OBJECT_GRAPH":
+            total.update(np.asarray(reader.get_tensor(name)).tobytes())
+    return total.hexdigest()
+
+
+def test_four_steps_are_two_and_two_more_in_another_process_bit_for_bit_with_dropout(tmp_path: Path) -> None:
+    execute(RESUME, tmp_path / "straight", 4, tmp_path / "resumed", 2)
+    execute(RESUME, tmp_path / "resumed", 4)
+    assert digest(tmp_path / "resumed", 4) == digest(tmp_path / "straight", 4)
+    (straight,), (resumed,) = ((tmp_path / run).glob("trainings/*/metrics.jsonl") for run in ("straight", "resumed"))
+    assert resumed.read_text() == straight.read_text()
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """One device and two logical ones of the CPU, side by side in a process that has them."""
+    answer: dict[str, Any] = json.loads(execute(COMPARE, tmp_path_factory.mktemp("devices")).splitlines()[-1])
+    return answer
+
+
+def test_two_devices_of_eight_are_one_of_sixteen(comparison: dict[str, Any]) -> None:
+    assert comparison["devices"] == [["CPU:0"], ["CPU:0", "CPU:1"]]
+    for one, two in comparison["steps"]:
+        assert one == pytest.approx(two, abs=1e-5)
+    assert comparison["same_names"]
+    assert comparison["furthest_weight"] < 1e-5
+    assert comparison["furthest_pixel"] < 1e-5
+
+
+def test_what_two_devices_learned_can_be_carried_on_by_one(comparison: dict[str, Any]) -> None:
+    assert comparison["restored_on_one"] < 1e-6
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(comparison: dict[str, Any]) -> None:
+    assert comparison["refused"]["errors"][0]["pointer"] == "#/batch_size"
+    assert "A batch of 5 cannot be shared out evenly over 2 devices" in comparison["refused"]["detail"]

@@ -1,0 +1,67 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.draws import latent_batches, latent_points, real_batches
+
+seeds = st.integers(0, 2**32 - 1)
+steps = st.integers(1, 10_000_000)
+
+
+@settings(deadline=None)
+@given(seed=seeds, first=st.integers(0, 1_000_000), count=st.integers(1, 8), offset=st.integers(0, 7))
+def test_a_latent_point_depends_on_seed_and_index_alone(seed: int, first: int, count: int, offset: int) -> None:
+    index = first + min(offset, count - 1)
+    many = latent_points(seed, first, count, 5)
+    np.testing.assert_array_equal(many[index - first], latent_points(seed, index, 1, 5)[0])
+
+
+def test_latent_points_are_uniform_between_minus_one_and_one() -> None:
+    points = latent_points(3, 0, 200, 100)
+    assert points.shape == (200, 100)
+    assert points.dtype == np.float32
+    counts, _ = np.histogram(points, bins=10, range=(-1, 1))
+    assert counts.sum() == points.size
+    # Three standard deviations of a binomial count, about 127.
+    np.testing.assert_allclose(counts, 2000, atol=3 * np.sqrt(20_000 * 0.1 * 0.9))
+
+
+@settings(deadline=None)
+@given(seed=seeds, step=steps, population=st.integers(1, 1000))
+def test_a_steps_batches_are_the_same_each_time_and_within_range(seed: int, step: int, population: int) -> None:
+    chosen = real_batches(seed, step, (2, 3), population)
+    np.testing.assert_array_equal(chosen, real_batches(seed, step, (2, 3), population))
+    assert chosen.shape == (2, 3)
+    assert chosen.min() >= 0
+    assert chosen.max() < population
+    np.testing.assert_array_equal(latent_batches(seed, step, (2, 3, 4)), latent_batches(seed, step, (2, 3, 4)))
+
+
+@settings(deadline=None)
+@given(seed=seeds, step=steps)
+def test_steps_seeds_and_purposes_do_not_share_numbers(seed: int, step: int) -> None:
+    shape = (1, 1, 6)
+    draws = [
+        latent_batches(seed, step, shape),
+        latent_batches(seed, step + 1, shape),
+        latent_batches((seed + 1) % 2**32, step, shape),
+        latent_points(seed, step, 1, 6),
+    ]
+    assert len({draw.tobytes() for draw in draws}) == len(draws)
+
+
+def test_batches_are_drawn_with_replacement_from_the_whole_population() -> None:
+    chosen = real_batches(0, 1, (1, 4096), 64)
+    assert set(chosen.ravel().tolist()) == set(range(64))
+
+
+def test_the_numbers_stay_what_they_were() -> None:
+    # A release that draws other numbers from the same seed breaks every stored seed.
+    assert real_batches(7, 1, (1, 6), 1000).tolist() == GOLDEN_INDICES
+    np.testing.assert_allclose(latent_batches(7, 1, (1, 1, 3)).ravel(), GOLDEN_LATENTS, atol=1e-7)
+    np.testing.assert_allclose(latent_points(7, 0, 1, 3).ravel(), GOLDEN_POINT, atol=1e-7)
+
+
+GOLDEN_INDICES = [[0, 395, 170, 466, 445, 271]]
+GOLDEN_LATENTS = [-0.17885619, -0.92133421, 0.84123671]
+GOLDEN_POINT = [0.74414688, -0.40926924, -0.15980464]
