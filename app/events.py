@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.jobs import Jobs
 from worker.contract.errors import InvalidRequest
-from worker.contract.live import Event, LiveJobs, event_order, events_key, parse_event
+from worker.contract.live import END, Event, LiveJobs, event_order, events_key, parse_event
 
 BLOCK_MILLISECONDS = 1000
 """How long one read waits in Redis; after it, whether the job still exists is looked at."""
@@ -31,26 +31,29 @@ def checked_event_id(event_id: str, name: str) -> str:
 
 async def stream(resource_id: str, after: str, *, live: LiveJobs, jobs: Jobs, redis: Redis) -> AsyncIterator[bytes]:
     """Server-sent events after an id. The stream ends with the `end` event of the job's newest run."""
-    last = after
+    last, kind = after, ""
     for event in await run_in_threadpool(live.events, resource_id, after):
-        last = event.id
+        last, kind = event.id, event.type
         yield _encode(event)
     silent_since = time.monotonic()
     while True:
         ended = (await run_in_threadpool(jobs.get, resource_id)).status.terminal
-        block = None if ended else BLOCK_MILLISECONDS
-        for event in await _read(redis, resource_id, last, block):
-            last, silent_since = event.id, time.monotonic()
+        if ended and kind == END:
+            return
+        events = await _read(redis, resource_id, last)
+        for event in events:
+            last, kind, silent_since = event.id, event.type, time.monotonic()
             yield _encode(event)
-        if ended:
+        # A job that has ended tells so a moment later; if nothing comes, it had told so before `after`.
+        if ended and not events:
             return
         if time.monotonic() - silent_since > KEEP_ALIVE_SECONDS:
             silent_since = time.monotonic()
             yield KEEPALIVE_COMMENT
 
 
-async def _read(redis: Redis, resource_id: str, after: str, block: int | None) -> list[Event]:
-    answer = await redis.xread({events_key(resource_id): after}, block=block)
+async def _read(redis: Redis, resource_id: str, after: str) -> list[Event]:
+    answer = await redis.xread({events_key(resource_id): after}, block=BLOCK_MILLISECONDS)
     streams = cast("list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]", answer)
     return [parse_event(identifier, fields) for _, entries in streams for identifier, fields in entries]
 

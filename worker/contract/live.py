@@ -22,6 +22,8 @@ EVENTS_KEPT = 20_000
 EVENTS_LINGER_SECONDS = 3600
 """How long an ended job's stream stays in Redis beside its file, for clients that are reading it."""
 EVENTS_FILE = "events.jsonl"
+END = "end"
+"""The type of the event that closes a run."""
 
 _Entries = list[tuple[bytes, dict[bytes, bytes]]]
 
@@ -122,7 +124,7 @@ class LiveJobs:
     def end(self, resource_id: str, status: Status) -> None:
         """The manifest is written: close the event stream, keep it as a file, and let Redis forget the job."""
         self.emit(resource_id, "status", {"status": status})
-        self.emit(resource_id, "end", {"status": status})
+        self.emit(resource_id, END, {"status": status})
         events = self.events(resource_id)[-EVENTS_KEPT:]
         lines = (json.dumps({"id": event.id, "type": event.type, "data": event.data}) + "\n" for event in events)
         self._store.publish_bytes("".join(lines).encode(), resource_id, EVENTS_FILE)
