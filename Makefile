@@ -24,7 +24,7 @@ lint: setup
 	$(BIN)/mypy app worker
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest --cov
 
 clean:
 	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
