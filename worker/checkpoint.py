@@ -3,6 +3,8 @@
 A checkpoint is a folder: TensorFlow's own files, whose names start with STATE, and the record beside them.
 """
 
+import errno
+import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -38,10 +40,16 @@ def save_checkpoint(
         keep: How many checkpoints remain, this one included.
         clock: When it is.
         record: The fields of CheckpointRecord that the training alone knows.
+
+    Raises:
+        OSError: the disk is full, or does not work.
     """
     made = context.scratch / "checkpoint"
     made.mkdir()
-    state.write(str(made / STATE))
+    try:
+        state.write(str(made / STATE))
+    except tf.errors.ResourceExhaustedError as error:  # TensorFlow's word for a full disk
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(made)) from error
     complete = CheckpointRecord(
         **record,
         created_at=clock(),

@@ -20,7 +20,11 @@ GENERATOR, AVERAGE = "generator", "average"
 
 
 class Trainer:
-    """Built by a seed, on the devices of a strategy. `steps_done` counts the steps that are in the networks."""
+    """Built by a seed, on the devices of a strategy. `steps_done` counts the steps that are in the networks.
+
+    On CPUs with equally many cores the same seed and steps give the same networks bit for bit, however the steps are
+    shared out over processes; kernels for GPUs may round differently from run to run.
+    """
 
     def __init__(
         self,
@@ -42,7 +46,7 @@ class Trainer:
             self._networks = self._build()
             self._average = self._copy_of_generator() if hyperparameters.ema_decay else None
         self._step = tf.function(self._global_step)
-        self._sampler = tf.function(self._average or self._networks.generator)
+        self._sampler = tf.function(self._networks.generator if self._average is None else self._average)
 
     @property
     def real_shape(self) -> tuple[int, int]:

@@ -1,11 +1,12 @@
 """Trains a family on a dataset, or goes on from the newest checkpoint: after a crash, a cancel, or for more steps."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from worker.context import JobContext, StopRequested
-from worker.contract.errors import InvalidRequest
+from worker.contract.errors import InvalidRequest, StoreUnavailable
 from worker.contract.requests import TrainingRequest
 from worker.contract.results import TrainingResult
 from worker.dataset import Dataset
@@ -32,6 +33,7 @@ def train(
         DevicesUnavailable: this worker has fewer devices.
         DeviceMemoryExhausted: the batch does not fit.
         TrainingDiverged: a loss or weight is not a number any more; the last good checkpoint is kept.
+        StoreUnavailable: the disk is full, or does not work.
         StopRequested: the job was told to stop; with the result so far, and a checkpoint of it.
     """
     family = registry.family(request.model.family)
@@ -41,7 +43,7 @@ def train(
     _check_shares(request.batch_size, strategy.num_replicas_in_sync)
     trainer = Trainer(family, hyperparameters, strategy, batch_size=request.batch_size, seed=request.seed)
 
-    with TrainingRun(trainer, request, dataset, context, clock) as run:
+    with _disk_trouble_told(), TrainingRun(trainer, request, dataset, context, clock) as run:
         if run.step == 0:
             run.publish_snapshot()
         while run.step < request.steps:
@@ -55,6 +57,17 @@ def train(
             if last or run.step % request.checkpoint_every == 0:
                 run.save_checkpoint()
         return run.result()
+
+
+@contextmanager
+def _disk_trouble_told() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailable(
+            f"A file of the training could not be read or written ({error.strerror}): make room or mend the disk, "
+            "then resume the training."
+        ) from error
 
 
 def _check(request: TrainingRequest, dataset: Dataset, family: Family[Any]) -> None:

@@ -106,6 +106,18 @@ def test_one_that_is_withdrawn_while_it_is_read_is_missing(context: Any, folder:
         load_generator(folder, 10)
 
 
+def test_a_full_disk_is_an_ordinary_error(context: Any, folder: Any) -> None:
+    class FullDisk:
+        """A state on a disk that takes no more: TensorFlow reports it like memory that has run out."""
+
+        def write(self, path: str) -> None:
+            raise tf.errors.ResourceExhaustedError(None, None, f"{path}; No space left on device")
+
+    with pytest.raises(OSError, match="No space left on device"):
+        save_checkpoint(FullDisk(), context, keep=1, step=1)
+    assert list_checkpoints(folder) == []
+
+
 def test_a_family_that_this_worker_lacks_is_named(context: Any, folder: Any) -> None:
     save(context, "somebody-elses", value=tf.Variable(0.0))
     with pytest.raises(UnknownFamily, match="no family 'somebody-elses'"):
