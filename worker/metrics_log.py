@@ -1,6 +1,7 @@
 """The metrics of a training: a line of JSON per step, appended while it runs."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -44,6 +45,11 @@ class MetricsLog:
         self._file.flush()
         self._pending.clear()
         self._flushed_at = self._clock()
+
+    def sync(self) -> None:
+        """Flush, and see to it that the rows outlive a crash of the machine."""
+        self.flush()
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Flush, and let go of the file."""

@@ -104,7 +104,7 @@ class TrainingRun:
         if not self._trainer.is_finite():
             raise self._diverged(f"After step {self.step} a weight was no longer a number")
         # The metrics first: whoever goes on from the checkpoint finds a row for each of its steps.
-        self._metrics.flush()
+        self._metrics.sync()
         record = save_checkpoint(
             self._trainer.state(),
             self._context,

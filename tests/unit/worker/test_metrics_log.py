@@ -25,7 +25,7 @@ def append(log: MetricsLog, *steps: int) -> None:
         log.append({"step": step, "d_loss": 0.5})
 
 
-def test_rows_are_seen_after_a_second_and_on_close(tmp_path: Path) -> None:
+def test_rows_are_seen_after_a_second_at_a_checkpoint_and_on_close(tmp_path: Path) -> None:
     clock, path = Clock(), tmp_path / "training" / "metrics.jsonl"
     log = MetricsLog(path, steps=0, clock=clock)
     append(log, 1, 2)
@@ -35,8 +35,11 @@ def test_rows_are_seen_after_a_second_and_on_close(tmp_path: Path) -> None:
     assert steps_in(path) == [1, 2, 3]
     append(log, 4)
     assert steps_in(path) == [1, 2, 3]
-    log.close()
+    log.sync()
     assert steps_in(path) == [1, 2, 3, 4]
+    append(log, 5)
+    log.close()
+    assert steps_in(path) == [1, 2, 3, 4, 5]
 
 
 def test_going_on_cuts_the_rows_of_later_steps_and_a_torn_line(tmp_path: Path) -> None:
