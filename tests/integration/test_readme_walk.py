@@ -1,10 +1,8 @@
-"""The README's walk, done as it is written: with curl, with the command line, and from Python."""
+"""The README's walk, done as it is written, with curl and from Python. `test_docs` reads its command lines."""
 
 import io
-import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -69,24 +67,6 @@ def test_with_curl(service: Stack, nih_source: str, tmp_path: Path) -> None:
         assert len(archive.namelist()) == 64 + len(["labels.csv", "manifest.json"])
         with Image.open(io.BytesIO(archive.read("000063.png"))) as picture:
             assert (picture.mode, picture.size) == ("L", (28, 28))
-
-
-def test_with_the_command_line(service: Stack, nih_source: str, tmp_path: Path) -> None:
-    (block,) = README.blocks("sh", OTHERWISE)
-    ragan = Path(sys.executable).with_name("ragan")
-    identifier = ""
-    for line in smaller(block.text).splitlines():
-        arguments = [identifier if word.endswith("_…") else word for word in shlex.split(line)[1:]]
-        answer = subprocess.run(
-            [ragan, *arguments, "--json"],
-            env=os.environ | {"RAGAN_URL": service.url},
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            check=True,
-        )
-        identifier = json.loads(answer.stdout).get("id", "")
-    assert identifier.startswith("gn_")
-    assert zipfile.is_zipfile(tmp_path / "synthetic.zip")
 
 
 def test_from_python(service: Stack, nih_source: str) -> None:
