@@ -19,7 +19,7 @@ from app.verbs import VERBS
 def main() -> None:
     """Synthetic radiology images as a service: select a cohort, train a GAN, draw images.
 
-    The verbs sources, models, select, train, generate, status and cancel speak to the service at RAGAN_URL
+    The verbs sources, models, select, train, resume, generate, status and cancel speak to the service at RAGAN_URL
     (default http://127.0.0.1:8000). Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no service there.
     """
 
@@ -29,7 +29,11 @@ def main() -> None:
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes any free port.")
 @explained
 def up(host: str, port: int) -> None:
-    """Run the whole service on this machine: Redis, front end, a worker per queue."""
+    """Run the whole service on this machine.
+
+    Starts a Redis server unless REDIS_URL names one, the front end, and a worker for each queue; prints one line when
+    it is ready, and stops on Ctrl-C.
+    """
     from app.stack import Stack
     from worker.contract.settings import Settings
 
@@ -51,10 +55,10 @@ def up(host: str, port: int) -> None:
 
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="Port to listen on.")
 @explained
 def api(host: str, port: int) -> None:
-    """Run the front end alone; it needs REDIS_URL."""
+    """Run the front end alone, with the Redis server at REDIS_URL."""
     import uvicorn
 
     from app.main import create_app
@@ -74,7 +78,7 @@ def api(host: str, port: int) -> None:
 @main.command()
 @click.option("--queue", required=True, type=click.Choice(["prepare", "train", "generate"]), help="What it works on.")
 def worker(queue: str) -> None:
-    """Run one worker; it needs REDIS_URL."""
+    """Run one worker, with the Redis server at REDIS_URL."""
     # Another program, not an import: this package stays free of what trains.
     os.execv(sys.executable, [sys.executable, "-m", "worker", "--queue", queue])  # noqa: S606 - ourselves
 
@@ -96,7 +100,10 @@ def worker(queue: str) -> None:
 @click.option("--steps", default=600, show_default=True, type=click.IntRange(1), help="Training steps.")
 @explained
 def demo(folder: Path | None, output: Path, steps: int) -> None:
-    """Select, train, generate on this machine in some minutes, and show how it went."""
+    """Show the main job on this machine.
+
+    Selects, trains the smallest family and generates, within minutes, and saves pictures of each step.
+    """
     from app.demo import run_demo
 
     run_demo(folder, output, steps)

@@ -25,6 +25,8 @@ STATUS: Mapping[type[RaganError], int] = {
     errors.InUse: 409,
     errors.InvalidRequest: 422,
     errors.SourceUnreadable: 422,
+    errors.NoUsableImages: 422,
+    errors.DevicesUnavailable: 422,
     errors.QueueUnavailable: 503,
     errors.StoreUnavailable: 503,
     errors.FamiliesUnpublished: 503,

@@ -144,6 +144,7 @@ class Jobs:
             job.delete()
         except NoSuchJobError:
             pass  # a worker has just taken it, and will find that its run is over
+        earlier = self._store.read_manifest(record.id)
         self._store.write_manifest(
             Manifest(
                 id=record.id,
@@ -154,9 +155,10 @@ class Jobs:
                 finished_at=self._clock(),
                 attempt=state.attempt,
                 progress=state.progress,
-                result=None,
+                # A resumed training that is cancelled before it goes on is still what it had come to.
+                result=earlier.result if earlier else None,
                 error=None,
-                versions={},
+                versions=earlier.versions if earlier else {},
             )
         )
         self._live.end(record.id, Status.CANCELED)

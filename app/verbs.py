@@ -58,17 +58,32 @@ def models(as_json: bool) -> None:
 @click.command()
 @click.argument("source")
 @click.option("--label", "labels", multiple=True, help="A finding; may be repeated.")
-@click.option("--label-match", type=click.Choice(["exact", "any", "all"]), default="exact", show_default=True)
+@click.option(
+    "--label-match",
+    type=click.Choice(["exact", "any", "all"]),
+    default="exact",
+    show_default=True,
+    help="exact: these findings and no others; any: at least one of them; all: all of them, perhaps more.",
+)
 @click.option("--view", multiple=True, help="A view position, such as PA; may be repeated.")
 @click.option("--sex", multiple=True, help="M or F; may be repeated.")
 @click.option("--age", nargs=2, type=int, metavar="MIN MAX", help="Years, both included.")
 @click.option(
-    "--exclude", multiple=True, help="A flag that excludes an image; may be repeated. Default: all outlier flags."
+    "--exclude",
+    multiple=True,
+    help="A flag that excludes an image, in place of the default inverted, not_frontal and rotated; also colour, blank "
+    "and duplicate; may be repeated.",
 )
 @click.option("--image-size", type=int, default=64, show_default=True, help="Pixels on a side.")
-@click.option("--fit", type=click.Choice(["pad", "crop"]), default="pad", show_default=True)
+@click.option(
+    "--fit",
+    type=click.Choice(["pad", "crop"]),
+    default="pad",
+    show_default=True,
+    help="How an image that is not square is made so: with black beside it, or by its centre.",
+)
 @click.option("--limit", type=int, help="At most so many images.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws the limit and the split.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be selected.")
 @_no_wait
 @_as_json
@@ -108,13 +123,19 @@ def select(
 
 @click.command()
 @click.argument("dataset")
-@click.option("--family", help="What to train; ragan models lists them.")
-@click.option("--preset", help="Where hyper-parameters that are not set come from.")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A hyper-parameter; may be repeated.")
-@click.option("--steps", type=int, default=2000, show_default=True)
-@click.option("--batch-size", type=int, default=256, show_default=True)
+@click.option("--family", help="What to train; default: the one that makes images of the dataset's size.")
+@click.option("--preset", help="Where hyper-parameters that are not set come from; default: default.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A hyper-parameter, as in width=0.5 (ragan models --json lists them); may be repeated.",
+)
+@click.option("--steps", type=int, default=2000, show_default=True, help="Training steps.")
+@click.option("--batch-size", type=int, default=256, show_default=True, help="Images per step, over all devices.")
 @click.option("--devices", default="all", show_default=True, help="How many, or all.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws initial weights and batches.")
 @_no_wait
 @_as_json
 @explained
@@ -133,6 +154,7 @@ def train(
     """Train a family of models on DATASET."""
     hyperparameters = dict(_setting(each) for each in settings)
     with _client() as client:
+        family = family or _fitting_family(client, dataset)
         _run_job(
             "train",
             as_json,
@@ -154,7 +176,7 @@ def train(
 @click.command()
 @click.argument("training")
 @click.option("--count", type=int, default=64, show_default=True, help="How many images.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds, equal images.")
 @click.option("--checkpoint", type=int, help="A step; default: the newest.")
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="Save the images here, as a ZIP of PNG files."
@@ -229,6 +251,12 @@ def _client() -> "Client":
     from app.client import Client
 
     return Client()
+
+
+def _fitting_family(client: "Client", dataset: str) -> str | None:
+    """The first family that makes images of the dataset's size; None, the service's own default, if none does."""
+    image_size = client.get(dataset)["request"]["image_size"]
+    return next((each["family"] for each in client.models() if image_size in each["image_sizes"]), None)
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from documents import API, CONTAINERS, DOCUMENTS, README, ROOT, Document, code, ragan_commands
 from pydantic import BaseModel
 
 from app.cli import main
 from app.devices import WorkerInfo
 from app.errors import ProblemDetails, error_classes, status_of
 from app.main import create_app
+from documents import API, CONTAINERS, DOCUMENTS, README, ROOT, Document, code, ragan_commands
 from worker.contract import errors
 from worker.contract.errors import InvalidRequest
 from worker.contract.requests import DatasetRequest, GenerationRequest, ModelChoice, TrainingRequest, Where

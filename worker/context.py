@@ -90,6 +90,11 @@ class JobContext:
         """Append an event of type `metrics`, `snapshot`, `checkpoint` or `log` to the job's stream."""
         self._reporter.emit(kind, data)
 
+    def note(self, message: str) -> None:
+        """Tell in a sentence what happened: in the log, and to whoever watches the job."""
+        self.log.info(message)
+        self.emit("log", {"message": message})
+
     def should_stop(self) -> bool:
         """Whether to stop at the next safe point; cheap enough to ask every step."""
         return self._reporter.should_stop()

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
+from socket import gethostname
 from typing import Any
 
 from pydantic import BaseModel
@@ -113,16 +114,18 @@ def _attempt(resource_id: str, run: int, stage: Stage, turn: int = 0) -> Retry |
         context = JobContext(
             resource_id=resource_id, store=store, scratch=scratch, settings=settings, reporter=reporter
         )
+        if not turn:
+            context.note(f"Attempt {state.attempt} starts on {gethostname()}.")
         try:
             result = stage(record, context)
         except StopRequested as stop:
             if not reporter.canceled():
                 live.move(resource_id, run, Status.QUEUED)
-                log.info("%s: handed back", resource_id)
+                context.note("The worker was told to stop; the job waits for another one.")
                 return Retry(max=WITHOUT_END)
             _finish(store, live, record, state, Status.CANCELED, context, result=stop.result)
         except RaganError as error:
-            context.log.warning("failed: %s", error.detail)
+            context.note(f"Failed: {error.detail}")
             _finish(store, live, record, state, Status.FAILED, context, error=error.problem())
         except Exception as error:
             context.log.exception("failed unexpectedly")
@@ -150,9 +153,7 @@ def _claim(store: Store, live: LiveJobs, record: RequestRecord, run: int, turn: 
         _finish(store, live, record, state, Status.FAILED, error=_died_too_often(state).problem())
         return None
     # Should a cancel come between, the status forbids the move, and RQ starts the job once more to end it.
-    started = live.move(record.id, run, Status.RUNNING)
-    log.info("%s: started, attempt %d", record.id, started.attempt)
-    return started
+    return live.move(record.id, run, Status.RUNNING)
 
 
 def _is_started_again() -> bool:

@@ -72,8 +72,8 @@ class FreshProcessWorker(_RaganWorker, SpawnWorker):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def handle_warm_shutdown_request(self) -> None:
-        log.info("%s: told to stop; the job in hand is handed back", self.name)
         if self.horse_pid:
+            log.info("%s: told to stop; the job in hand is handed back", self.name)
             # Not RQ's kill_horse: that reaches the processes the job itself started, which end with it in good order.
             os.kill(self.horse_pid, signal.SIGTERM)
 
@@ -139,7 +139,8 @@ def configure_logging(settings: Settings) -> None:
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s %(message)s", force=True
     )
     logging.getLogger("rq").setLevel(_rq_level(settings))
-    logging.getLogger("absl").setLevel(logging.WARNING)  # TensorFlow's, with lines for its own developers
+    for developers_only in ("absl", "tensorflow"):
+        logging.getLogger(developers_only).setLevel(logging.WARNING)
 
 
 def _rq_level(settings: Settings) -> str:

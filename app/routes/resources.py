@@ -11,7 +11,7 @@ from zipstream import ZipStream
 from app import events, media
 from app.errors import ProblemDetails, with_status
 from app.services import Use
-from worker.contract.errors import NotFound
+from worker.contract.errors import InvalidRequest, NotFound
 from worker.contract.resources import Kind, Resource, Status
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -84,9 +84,17 @@ def accepted(resource: Resource) -> JSONResponse:
     return JSONResponse(body, status_code=202, headers={"Location": body["links"]["self"]})
 
 
+def is_id(text: str, kind: Kind) -> bool:
+    """Whether a text has the form of an id of this kind."""
+    try:
+        return Kind.of(text) is kind
+    except NotFound:
+        return False
+
+
 def check_kind(resource_id: str, kind: Kind) -> None:
     """NotFound for an id of another kind: /trainings/ds_… is not a training."""
-    if Kind.of(resource_id) is not kind:
+    if not is_id(resource_id, kind):
         raise NotFound(f"{resource_id} is not the id of a {kind}: those begin with {kind.prefix}_.")
 
 
@@ -102,6 +110,8 @@ def resource_routes(kind: Kind) -> APIRouter:
         after: Annotated[str | None, Query(description="The id that the last page ended with.")] = None,
         status: Annotated[Status | None, Query(description="Only those in this status.")] = None,
     ) -> Any:
+        if after is not None and not is_id(after, kind):
+            raise InvalidRequest.at("?after", f"{after!r} is not the id of a {kind}: send the last page's `next`.")
         found, has_more = use.jobs.page(kind, limit=limit, after=after, status=status)
         following = found[-1].id if has_more else None
         if following:

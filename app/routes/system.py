@@ -1,5 +1,7 @@
 """Whether the service is up, who works for it, and what its problems mean."""
 
+from contextlib import suppress
+from http import HTTPStatus
 from importlib.metadata import version
 
 from fastapi import APIRouter
@@ -66,7 +68,9 @@ def read_version() -> dict[str, str]:
 @router.get("/problems/{code}", summary="What a problem type means")
 def read_problem(code: str) -> ProblemKind:
     """The title and usual status of a problem type, which is a path below this one."""
-    error = error_classes().get(code)
-    if error is None:
-        raise NotFound(f"There is no problem type {code!r}.")
-    return ProblemKind(type=f"/problems/{code}", title=error.title(), status=status_of(error))
+    if error := error_classes().get(code):
+        return ProblemKind(type=f"/problems/{code}", title=error.title(), status=status_of(error))
+    with suppress(ValueError):  # not the number of a status
+        status = HTTPStatus(int(code.removeprefix("http-")))
+        return ProblemKind(type=f"/problems/http-{status}", title=status.phrase, status=status)
+    raise NotFound(f"There is no problem type {code!r}.")

@@ -42,6 +42,8 @@ def create_training(
     """Queue a training; its hyper-parameters are checked against the family's schema and filled in."""
     check_kind(request.dataset, Kind.DATASET)
     dataset = use.jobs.finished(request.dataset)
+    if request.precision not in ("auto", "float32"):
+        raise InvalidRequest.at("#/precision", "Trainings run in float32 for now: ask for it, or for 'auto'.")
     check_devices(use.redis, request)
     model = use.families.complete(request.model, dataset.request["image_size"])
     complete = request.model_copy(update={"model": model})

@@ -10,10 +10,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from documents import README
 from PIL import Image
 
 from app.stack import Stack
+from documents import README
 from drawn import NihRow, draw_nih_folder
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]

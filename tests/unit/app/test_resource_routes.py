@@ -50,7 +50,7 @@ def test_a_job_that_cannot_be_done_fails_with_a_problem(http, work):
     body = http.get(address).json()
     assert body["status"] == "failed"
     assert body["error"]["type"] == "/problems/no-usable-images"
-    assert body["error"]["status"] == 500
+    assert body["error"]["status"] == 422
     assert "age" in body["error"]["detail"]
 
 
@@ -216,8 +216,9 @@ def test_an_event_stream_replays_then_follows_until_the_end(http, live, work):
     assert not watching.is_alive()
     events = sse("\n".join(lines))
     assert [event["type"] for event in events if event["type"] != "progress"] == [
-        *("status", "log", "status", "status", "end"),
+        *("status", "log", "status", "log", "status", "end"),
     ]
+    assert events[1]["data"] == {"message": "seen live"}
     again = http.get(body["links"]["events"], headers={"Accept": "text/event-stream", "Last-Event-ID": events[2]["id"]})
     assert sse(again.text) == events[3:]
 
