@@ -143,7 +143,7 @@ class TrainingRun:
         self._trainer.steps_done = self._saved_step = self._emitted_step = record.step
         self._seconds = record.seconds
         withdraw_snapshots_after(record.step, self._context)
-        self._context.log.info("goes on from the checkpoint at step %d", record.step)
+        self._context.note(f"Goes on from the checkpoint at step {record.step}.")
 
     def _diverged(self, what: str) -> TrainingDiverged:
         chosen = self._trainer.hyperparameters

@@ -346,7 +346,7 @@ def test_ci_installs_system_packages_calls_make_test_and_does_no_more(pip: int, 
         stand_in.chmod(0o755)
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     subprocess.run([ROOT / ".ci" / "run"], env=environment, check=True)
-    packages = "ca-certificates git make redis-server" + pip * " python3 python3-pip"
+    packages = "ca-certificates curl git make redis-server" + pip * " python3 python3-pip"
     assert calls.read_text().splitlines() == [
         "python3 -m pip --version",
         "apt-get update --quiet",
