@@ -1,47 +1,21 @@
 """The DCGAN of the 2018 chest X-ray study at 128x128."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from worker.models.base import DEFAULT, REFERENCE, CommonHyperparameters, Family
-
-if TYPE_CHECKING:
-    import keras
+from worker.models.base import DEFAULT, REFERENCE, CommonHyperparameters
+from worker.models.dcgan_family import DcganFamily
 
 
-class Hyperparameters(CommonHyperparameters):
-    """Those that all families have."""
-
-
-class Dcgan128(Family[Hyperparameters]):
+class Dcgan128(DcganFamily):
     """From 8x8: four doublings, and a discriminator that narrows at its end."""
 
     name = "dcgan128"
     title = "DCGAN, 128x128"
-    reference = (
-        "A. Radford, L. Metz, S. Chintala: Unsupervised Representation Learning with Deep Convolutional Generative "
-        "Adversarial Networks. ICLR 2016. arXiv:1511.06434"
-    )
     image_size = 128
-    hyperparameters = Hyperparameters
-    presets: ClassVar = {DEFAULT: Hyperparameters(), REFERENCE: Hyperparameters(dropout=0.2, ema_decay=0)}
-
-    def generator(self, hyperparameters: Hyperparameters) -> "keras.Model":
-        from worker import dcgan
-
-        return dcgan.generator(
-            latent_size=self.latent_size,
-            start=(8, 256),
-            blocks=[(256, 2), (128, 2), (64, 2), (32, 2)],
-            width=hyperparameters.width,
-            dropout=hyperparameters.dropout,
-        )
-
-    def discriminator(self, hyperparameters: Hyperparameters) -> "keras.Model":
-        from worker import dcgan
-
-        return dcgan.discriminator(
-            image_size=self.image_size,
-            blocks=[(64, 2), (128, 2), (256, 2), (128, 1)],
-            width=hyperparameters.width,
-            dropout=hyperparameters.dropout,
-        )
+    presets: ClassVar = {
+        DEFAULT: CommonHyperparameters(),
+        REFERENCE: CommonHyperparameters(dropout=0.2, ema_decay=0),
+    }
+    start = (8, 256)
+    generator_blocks = ((256, 2), (128, 2), (64, 2), (32, 2))
+    discriminator_blocks = ((64, 2), (128, 2), (256, 2), (128, 1))

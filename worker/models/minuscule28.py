@@ -1,47 +1,21 @@
 """A DCGAN for 28x28 images, small enough to try things out on a CPU."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from worker.models.base import DEFAULT, REFERENCE, CommonHyperparameters, Family
-
-if TYPE_CHECKING:
-    import keras
+from worker.models.base import DEFAULT, REFERENCE, CommonHyperparameters
+from worker.models.dcgan_family import DcganFamily
 
 
-class Hyperparameters(CommonHyperparameters):
-    """Those that all families have."""
-
-
-class Minuscule28(Family[Hyperparameters]):
+class Minuscule28(DcganFamily):
     """From 7x7: two doublings and one more convolution."""
 
     name = "minuscule28"
     title = "Minuscule DCGAN, 28x28"
-    reference = (
-        "A. Radford, L. Metz, S. Chintala: Unsupervised Representation Learning with Deep Convolutional Generative "
-        "Adversarial Networks. ICLR 2016. arXiv:1511.06434"
-    )
     image_size = 28
-    hyperparameters = Hyperparameters
-    presets: ClassVar = {DEFAULT: Hyperparameters(), REFERENCE: Hyperparameters(dropout=0.4, ema_decay=0)}
-
-    def generator(self, hyperparameters: Hyperparameters) -> "keras.Model":
-        from worker import dcgan
-
-        return dcgan.generator(
-            latent_size=self.latent_size,
-            start=(7, 256),
-            blocks=[(128, 2), (64, 2), (32, 1)],
-            width=hyperparameters.width,
-            dropout=hyperparameters.dropout,
-        )
-
-    def discriminator(self, hyperparameters: Hyperparameters) -> "keras.Model":
-        from worker import dcgan
-
-        return dcgan.discriminator(
-            image_size=self.image_size,
-            blocks=[(64, 2), (128, 2), (256, 2), (512, 1)],
-            width=hyperparameters.width,
-            dropout=hyperparameters.dropout,
-        )
+    presets: ClassVar = {
+        DEFAULT: CommonHyperparameters(),
+        REFERENCE: CommonHyperparameters(dropout=0.4, ema_decay=0),
+    }
+    start = (7, 256)
+    generator_blocks = ((128, 2), (64, 2), (32, 1))
+    discriminator_blocks = ((64, 2), (128, 2), (256, 2), (512, 1))

@@ -1,0 +1,56 @@
+"""What the three DCGAN families share: a family is then its sizes and its channels."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from worker.models.base import CommonHyperparameters, Family
+
+if TYPE_CHECKING:
+    import keras
+
+
+class DcganFamily(Family[CommonHyperparameters]):
+    """The networks of `worker.dcgan`. Blocks are pairs of channels and of a factor of enlargement or reduction."""
+
+    reference = (
+        "A. Radford, L. Metz, S. Chintala: Unsupervised Representation Learning with Deep Convolutional Generative "
+        "Adversarial Networks. ICLR 2016. arXiv:1511.06434"
+    )
+    hyperparameters = CommonHyperparameters
+
+    @property
+    @abstractmethod
+    def start(self) -> tuple[int, int]:
+        """Pixels on a side, and channels, of the generator's first feature map."""
+
+    @property
+    @abstractmethod
+    def generator_blocks(self) -> Sequence[tuple[int, int]]:
+        """Of the generator, after the first feature map and before the last convolution."""
+
+    @property
+    @abstractmethod
+    def discriminator_blocks(self) -> Sequence[tuple[int, int]]:
+        """Of the discriminator, before its dense layer."""
+
+    def generator(self, hyperparameters: CommonHyperparameters) -> "keras.Model":
+        from worker import dcgan
+
+        return dcgan.generator(
+            latent_size=self.latent_size,
+            start=self.start,
+            blocks=self.generator_blocks,
+            width=hyperparameters.width,
+            dropout=hyperparameters.dropout,
+        )
+
+    def discriminator(self, hyperparameters: CommonHyperparameters) -> "keras.Model":
+        from worker import dcgan
+
+        return dcgan.discriminator(
+            image_size=self.image_size,
+            blocks=self.discriminator_blocks,
+            width=hyperparameters.width,
+            dropout=hyperparameters.dropout,
+        )
