@@ -1,7 +1,7 @@
 """The whole service as a user runs it: real Redis, front end and workers in processes of their own."""
 
-import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -25,12 +25,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     real = Path(__file__).resolve().parents[3] / "shared" / "data" / "nih-cxr14-128"
     if real.is_dir():
         (root / "sources" / "real").symlink_to(real)
-    os.environ["RAGAN_CPU_DEVICES"] = str(DEVICES)
     settings = Settings(sources=root / "sources", store=root / "store", REDIS_URL=None)
-    with Stack(settings, "127.0.0.1", 0, output=root / "log") as stack:
+    with ExitStack() as stopping:
+        with pytest.MonkeyPatch.context() as environment:  # for the processes of the service, not for later tests
+            environment.setenv("RAGAN_CPU_DEVICES", str(DEVICES))
+            stack = stopping.enter_context(Stack(settings, "127.0.0.1", 0, output=root / "log"))
         stack.wait_until_ready(trainable=True)
         yield stack
-    del os.environ["RAGAN_CPU_DEVICES"]
 
 
 @pytest.fixture
