@@ -32,7 +32,7 @@ def run_demo(folder: Path | None, output: Path, steps: int) -> None:
         sources = _sources(folder, Path(temporary))
         settings = Settings().model_copy(update={"store": output / "store", "sources": sources})
         log = output / "ragan.log"
-        console.print(f"Starting Redis, the front end and three workers; their log is {log}")
+        console.print(f"Starting Redis, the front end and three workers; their log is {log}", soft_wrap=True)
         with Stack(settings, "127.0.0.1", 0, output=log) as stack:
             stack.wait_until_ready(trainable=True)
             with Client(stack.url) as client:
@@ -119,4 +119,4 @@ def _say_where(output: Path, console: Console) -> None:
         "synthetic.png": "64 synthetic images",
         "synthetic.zip": "the same as PNG files, with their provenance",
     }.items():
-        console.print(f"  {output / name}  {what}", highlight=False)
+        console.print(f"  {output / name}  {what}", highlight=False, soft_wrap=True)  # paths shall stay whole
