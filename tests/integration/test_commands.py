@@ -30,8 +30,9 @@ def test_the_demo_leaves_pictures_of_each_step(tmp_path):
     for name in ("real.png", "time-lapse.gif", "losses.png", "synthetic.png", "synthetic.zip"):
         assert (output / name).exists()
         assert str(output / name) in done.stderr
-    assert Image.open(output / "time-lapse.gif").n_frames == 2
-    assert Image.open(output / "synthetic.png").size == ((8 * 28 + 7 * 2) * 4,) * 2
+    with Image.open(output / "time-lapse.gif") as time_lapse, Image.open(output / "synthetic.png") as grid:
+        assert time_lapse.n_frames == 2
+        assert grid.size == ((8 * 28 + 7 * 2) * 4,) * 2
     with zipfile.ZipFile(output / "synthetic.zip") as archive:
         assert sum(name.endswith(".png") for name in archive.namelist()) == 64
 
