@@ -97,7 +97,7 @@ def worker(queue: str) -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Where the pictures go.",
 )
-@click.option("--steps", default=300, show_default=True, type=click.IntRange(1), help="Training steps.")
+@click.option("--steps", default=200, show_default=True, type=click.IntRange(1), help="Training steps.")
 @explained
 def demo(folder: Path | None, output: Path, steps: int) -> None:
     """Show the main job on this machine.
