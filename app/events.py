@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import AsyncIterator
-from typing import Any, cast
+from typing import cast
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from redis.asyncio import Redis
@@ -56,11 +56,6 @@ async def _read(redis: Redis, resource_id: str, after: str) -> list[Event]:
     answer = await redis.xread({events_key(resource_id): after}, block=BLOCK_MILLISECONDS)
     streams = cast("list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]", answer)
     return [parse_event(identifier, fields) for _, entries in streams for identifier, fields in entries]
-
-
-def as_json(event: Event) -> dict[str, Any]:
-    """An event as an element of the list that polling clients get."""
-    return {"id": event.id, "type": event.type, "data": event.data}
 
 
 def _encode(event: Event) -> bytes:

@@ -14,7 +14,7 @@ from rq.serializers import JSONSerializer
 from worker.contract.errors import InUse, NotFound, WrongState
 from worker.contract.live import LiveJobs, utc_now
 from worker.contract.queues import ROUTES, AllowListedJob, enqueue, queue, rq_job_id
-from worker.contract.resources import Kind, Live, Manifest, RequestRecord, Resource, Status, view
+from worker.contract.resources import Kind, Live, RequestRecord, Resource, Status, view
 from worker.contract.store import Store
 
 LOCK_SECONDS = 30
@@ -145,23 +145,16 @@ class Jobs:
         except NoSuchJobError:
             pass  # a worker has just taken it, and will find that its run is over
         earlier = self._store.read_manifest(record.id)
-        self._store.write_manifest(
-            Manifest(
-                id=record.id,
-                kind=record.kind,
-                run=record.run,
-                status=Status.CANCELED,
-                started_at=state.started_at,
-                finished_at=self._clock(),
-                attempt=state.attempt,
-                progress=state.progress,
-                # A resumed training that is cancelled before it goes on is still what it had come to.
-                result=earlier.result if earlier else None,
-                error=None,
-                versions=earlier.versions if earlier else {},
-            )
+        # A resumed training that is cancelled before it goes on is still what it had come to.
+        self._live.finish(
+            record,
+            state,
+            Status.CANCELED,
+            progress=state.progress,
+            result=earlier.result if earlier else None,
+            error=None,
+            versions=earlier.versions if earlier else {},
         )
-        self._live.end(record.id, Status.CANCELED)
 
     def _older(self, kind: Kind, after: str | None) -> Iterator[Resource]:
         for resource_id in self._store.ids(kind):

@@ -15,10 +15,10 @@ from rq import Retry, get_current_job
 
 from worker.context import JobContext, StopRequested
 from worker.contract.errors import InternalError, NotFound, Problem, RaganError, WorkerDied
-from worker.contract.live import LiveJobs, utc_now
+from worker.contract.live import LiveJobs
 from worker.contract.queues import WITHOUT_END, connect, enqueue, redis_address
 from worker.contract.requests import DatasetRequest, GenerationRequest, TrainingRequest
-from worker.contract.resources import Live, Manifest, Progress, RequestRecord, Status
+from worker.contract.resources import Live, Progress, RequestRecord, Status
 from worker.contract.settings import Settings
 from worker.contract.store import Store
 
@@ -106,7 +106,7 @@ def _attempt(resource_id: str, run: int, stage: Stage, turn: int = 0) -> Retry |
     except NotFound:
         log.info("%s was deleted; nothing to do", resource_id)
         return None
-    state = _claim(store, live, record, run, turn)
+    state = _claim(live, record, run, turn)
     if state is None:
         return None
     reporter = _RedisReporter(live, resource_id, run)
@@ -123,34 +123,34 @@ def _attempt(resource_id: str, run: int, stage: Stage, turn: int = 0) -> Retry |
                 live.move(resource_id, run, Status.QUEUED)
                 context.note("The worker was told to stop; the job waits for another one.")
                 return Retry(max=WITHOUT_END)
-            _finish(store, live, record, state, Status.CANCELED, context, result=stop.result)
+            _finish(live, record, state, Status.CANCELED, context, result=stop.result)
         except RaganError as error:
             context.note(f"Failed: {error.detail}")
-            _finish(store, live, record, state, Status.FAILED, context, error=error.problem())
+            _finish(live, record, state, Status.FAILED, context, error=error.problem())
         except Exception as error:
             context.log.exception("failed unexpectedly")
-            _finish(store, live, record, state, Status.FAILED, context, error=_unexpected(error))
+            _finish(live, record, state, Status.FAILED, context, error=_unexpected(error))
         else:
             if result is None:
                 enqueue(_redis(), record.kind, resource_id, run, turn=turn + 1)
             else:
-                _finish(store, live, record, state, Status.SUCCEEDED, context, result=result)
+                _finish(live, record, state, Status.SUCCEEDED, context, result=result)
     return None
 
 
-def _claim(store: Store, live: LiveJobs, record: RequestRecord, run: int, turn: int) -> Live | None:
+def _claim(live: LiveJobs, record: RequestRecord, run: int, turn: int) -> Live | None:
     """The state to work in; None if there is nothing to do any more, which is then written down if it was not."""
     state = live.read(record.id)
     if state is None or state.run != run or state.status.terminal:
         log.info("%s: run %d is over; nothing to do", record.id, run)
         return None
     if state.status is Status.CANCELING:
-        _finish(store, live, record, state, Status.CANCELED)
+        _finish(live, record, state, Status.CANCELED)
         return None
     if turn and not _is_started_again():
         return state  # a later turn belongs to the attempt of the first
     if state.status is Status.RUNNING and state.attempt >= MAX_ATTEMPTS:
-        _finish(store, live, record, state, Status.FAILED, error=_died_too_often(state).problem())
+        _finish(live, record, state, Status.FAILED, error=_died_too_often(state).problem())
         return None
     # Should a cancel come between, the status forbids the move, and RQ starts the job once more to end it.
     return live.move(record.id, run, Status.RUNNING)
@@ -170,7 +170,6 @@ def _died_too_often(state: Live) -> WorkerDied:
 
 
 def _finish(
-    store: Store,
     live: LiveJobs,
     record: RequestRecord,
     state: Live,
@@ -180,22 +179,15 @@ def _finish(
     result: BaseModel | None = None,
     error: Problem | None = None,
 ) -> None:
-    """The manifest first, which is the record; then Redis, which only tells of it."""
-    manifest = Manifest(
-        id=record.id,
-        kind=record.kind,
-        run=record.run,
-        status=status,
-        started_at=state.started_at,
-        finished_at=utc_now(),
-        attempt=state.attempt,
+    live.finish(
+        record,
+        state,
+        status,
         progress=context.last_progress if context else state.progress,
         result=result.model_dump(mode="json") if result else None,
         error=error,
         versions=_versions(),
     )
-    store.write_manifest(manifest)
-    live.end(record.id, status)
     log.info("%s: %s", record.id, status)
 
 

@@ -1,6 +1,7 @@
 """The routes that every kind of resource has: look, list, cancel, delete, events."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -162,7 +163,7 @@ def resource_routes(kind: Kind) -> APIRouter:
         name, given = ("Last-Event-ID", last_event_id) if last_event_id else ("after", after)
         start = events.checked_event_id(given, name) if given else "0-0"
         if media.choose(request.headers.get("accept"), [media.JSON, media.EVENT_STREAM]) == media.JSON:
-            return JSONResponse([events.as_json(each) for each in use.live.events(resource_id, start)])
+            return JSONResponse([asdict(each) for each in use.live.events(resource_id, start)])
         return StreamingResponse(
             events.stream(resource_id, start, live=use.live, jobs=use.jobs, redis=use.streams),
             media_type=media.EVENT_STREAM,

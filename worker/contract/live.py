@@ -6,15 +6,15 @@ costs a progress bar, not a result.
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from redis import Redis
 from redis.client import Pipeline
 
-from worker.contract.errors import WrongState
-from worker.contract.resources import TRANSITIONS, Live, Progress, Status
+from worker.contract.errors import Problem, WrongState
+from worker.contract.resources import TRANSITIONS, Live, Manifest, Progress, RequestRecord, Status
 from worker.contract.store import Store
 
 EVENTS_KEPT = 20_000
@@ -121,12 +121,41 @@ class LiveJobs:
         identifier = self._redis.xadd(events_key(resource_id), fields, maxlen=EVENTS_KEPT, approximate=True)  # type: ignore[arg-type]
         return identifier.decode() if isinstance(identifier, bytes) else str(identifier)
 
+    def finish(
+        self,
+        record: RequestRecord,
+        state: Live,
+        status: Status,
+        *,
+        progress: Progress | None,
+        result: dict[str, Any] | None,
+        error: Problem | None,
+        versions: dict[str, str],
+    ) -> None:
+        """Record how a run ended: the manifest first, which is the truth, then Redis, which only tells of it."""
+        self._store.write_manifest(
+            Manifest(
+                id=record.id,
+                kind=record.kind,
+                run=record.run,
+                status=status,
+                started_at=state.started_at,
+                finished_at=self._clock(),
+                attempt=state.attempt,
+                progress=progress,
+                result=result,
+                error=error,
+                versions=versions,
+            )
+        )
+        self.end(record.id, status)
+
     def end(self, resource_id: str, status: Status) -> None:
         """The manifest is written: close the event stream, keep it as a file, and let Redis forget the job."""
         self.emit(resource_id, "status", {"status": status})
         self.emit(resource_id, END, {"status": status})
         events = self.events(resource_id)[-EVENTS_KEPT:]
-        lines = (json.dumps({"id": event.id, "type": event.type, "data": event.data}) + "\n" for event in events)
+        lines = (json.dumps(asdict(event)) + "\n" for event in events)
         self._store.publish_bytes("".join(lines).encode(), resource_id, EVENTS_FILE)
         self._redis.expire(events_key(resource_id), EVENTS_LINGER_SECONDS)
         self._redis.delete(_job_key(resource_id))
