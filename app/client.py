@@ -24,6 +24,8 @@ from worker.contract.resources import Kind, Status
 from worker.contract.settings import Settings
 
 POLL_SECONDS = 0.5
+SHORT_JOB_SECONDS = 2
+"""A job that ends so soon is answered with its result; one that takes longer is looked at now and then."""
 CHUNK_BYTES = 256 * 1024
 
 Resource = dict[str, Any]
@@ -130,7 +132,7 @@ class Client:
     ) -> Resource:
         """Carry a training further, to a new total of steps or to the old one."""
         queued = self._json("POST", f"{_path(_id(training))}/resume", {"steps": steps})
-        return self.wait(queued, on_progress=on_progress) if wait else queued
+        return self._until_end(queued, on_progress) if wait else queued
 
     def generate(
         self, training: Resource | str, *, wait: bool = True, on_progress: OnProgress | None = None, **request: Any
@@ -152,16 +154,7 @@ class Client:
 
     def wait(self, resource: Resource | str, *, on_progress: OnProgress | None = None) -> Resource:
         """Wait for a job's end; JobNotSuccessful if it failed or was cancelled."""
-        while True:
-            current = self.get(resource)
-            if on_progress is not None:
-                on_progress(current)
-            if Status(current["status"]).terminal:
-                break
-            time.sleep(POLL_SECONDS)
-        if current["status"] != Status.SUCCEEDED:
-            raise JobNotSuccessful(current)
-        return current
+        return self._until_end(self.get(resource), on_progress)
 
     def images(self, resource: Resource | str) -> NDArray[np.uint8]:
         """The images of a dataset or a generation: uint8 of shape (images, size, size), 0 black to 255 white."""
@@ -195,11 +188,28 @@ class Client:
             partial.unlink(missing_ok=True)
 
     def _submit(self, kind: Kind, request: dict[str, Any], wait: bool, on_progress: OnProgress | None) -> Resource:
-        queued = self._json("POST", f"/v1/{kind.collection}", request)
-        return self.wait(queued, on_progress=on_progress) if wait else queued
+        path = f"/v1/{kind.collection}"
+        if not wait:
+            return self._json("POST", path, request)
+        made = self._json("POST", path, request, headers={"Prefer": f"wait={SHORT_JOB_SECONDS}"})
+        return self._until_end(made, on_progress)
 
-    def _json(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
-        answer: dict[str, Any] = self._request(method, path, json=body).json()
+    def _until_end(self, current: Resource, on_progress: OnProgress | None) -> Resource:
+        while True:
+            if on_progress is not None:
+                on_progress(current)
+            if Status(current["status"]).terminal:
+                break
+            time.sleep(POLL_SECONDS)
+            current = self.get(current)
+        if current["status"] != Status.SUCCEEDED:
+            raise JobNotSuccessful(current)
+        return current
+
+    def _json(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        answer: dict[str, Any] = self._request(method, path, json=body, headers=headers).json()
         return answer
 
     def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:

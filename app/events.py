@@ -1,8 +1,10 @@
-"""A job's events as server-sent events: what was missed first, then what comes, until the job ends."""
+"""A job's events: what was missed first, then what comes, until the job ends. Sent to a client, or waited through."""
 
 import json
+import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import cast
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
@@ -13,7 +15,7 @@ from app.jobs import Jobs
 from worker.contract.errors import InvalidRequest
 from worker.contract.live import END, Event, LiveJobs, event_order, events_key, parse_event
 
-BLOCK_MILLISECONDS = 1000
+BLOCK_SECONDS = 1.0
 """How long one read waits in Redis; after it, whether the job still exists is looked at."""
 KEEP_ALIVE_SECONDS = 15.0
 
@@ -31,29 +33,70 @@ def checked_event_id(event_id: str, name: str) -> str:
 
 async def stream(resource_id: str, after: str, *, live: LiveJobs, jobs: Jobs, redis: Redis) -> AsyncIterator[bytes]:
     """Server-sent events after an id. The stream ends with the `end` event of the job's newest run."""
-    last, kind = after, ""
-    for event in await run_in_threadpool(live.events, resource_id, after):
-        last, kind = event.id, event.type
-        yield _encode(event)
     silent_since = time.monotonic()
+    async with aclosing(_follow(resource_id, after, live=live, jobs=jobs, redis=redis)) as batches:
+        async for events in batches:
+            for event in events:
+                yield _encode(event)
+            if events:
+                silent_since = time.monotonic()
+            elif time.monotonic() - silent_since > KEEP_ALIVE_SECONDS:
+                silent_since = time.monotonic()
+                yield KEEPALIVE_COMMENT
+
+
+async def wait_for_end(
+    resource_id: str,
+    seconds: float,
+    *,
+    abandoned: Callable[[], Awaitable[bool]],
+    live: LiveJobs,
+    jobs: Jobs,
+    redis: Redis,
+) -> None:
+    """Return at the end of the job's first run; without it after so many seconds, or soon after nobody waits any more.
+
+    What waits is a connection to Redis, and no thread.
+    """
+    deadline = time.monotonic() + seconds
+    following = _follow(resource_id, "0-0", deadline=deadline, live=live, jobs=jobs, redis=redis)
+    async with aclosing(following) as batches:
+        async for events in batches:
+            if any(event.type == END for event in events) or await abandoned():
+                return
+
+
+async def _follow(
+    resource_id: str, after: str, *, deadline: float = math.inf, live: LiveJobs, jobs: Jobs, redis: Redis
+) -> AsyncGenerator[list[Event]]:
+    """Events as they come, none after a second of silence; over with the `end` of the job's newest run or the deadline.
+
+    No read outlasts the deadline, a time of `time.monotonic`. To cancel one instead would cost its connection, and in
+    redis-py a cancellation that meets the reply is lost.
+    """
+    last, kind = after, ""
+    events = await run_in_threadpool(live.events, resource_id, after)
     while True:
-        ended = (await run_in_threadpool(jobs.get, resource_id)).status.terminal
+        if events:
+            last, kind = events[-1].id, events[-1].type
+        yield events
+        # Not after every event: a look at the job costs more than an event does.
+        may_have_ended = kind == END or not events
+        ended = may_have_ended and (await run_in_threadpool(jobs.get, resource_id)).status.terminal
         if ended and kind == END:
             return
-        events = await _read(redis, resource_id, last)
-        for event in events:
-            last, kind, silent_since = event.id, event.type, time.monotonic()
-            yield _encode(event)
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return
+        events = await _read(redis, resource_id, last, min(left, BLOCK_SECONDS))
         # A job that has ended tells so a moment later; if nothing comes, it had told so before `after`.
         if ended and not events:
             return
-        if time.monotonic() - silent_since > KEEP_ALIVE_SECONDS:
-            silent_since = time.monotonic()
-            yield KEEPALIVE_COMMENT
 
 
-async def _read(redis: Redis, resource_id: str, after: str) -> list[Event]:
-    answer = await redis.xread({events_key(resource_id): after}, block=BLOCK_MILLISECONDS)
+async def _read(redis: Redis, resource_id: str, after: str, seconds: float) -> list[Event]:
+    # Rounded up, for Redis takes 0 for ever.
+    answer = await redis.xread({events_key(resource_id): after}, block=math.ceil(1000 * seconds))
     streams = cast("list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]", answer)
     return [parse_event(identifier, fields) for _, entries in streams for identifier, fields in entries]
 

@@ -22,6 +22,9 @@ from worker.contract.settings import Settings
 from worker.contract.store import Store
 from worker.sources.registry import SourceCatalog
 
+STREAM_CONNECTIONS = 1000
+"""Clients that may watch or wait for jobs at once, each over a connection of its own; redis-py stops at 100."""
+
 DESCRIPTION = """Select a cohort of chest X-rays, train a GAN on it, watch it learn, draw synthetic images.
 
 Not a medical device: nothing it makes is fit for diagnosis."""
@@ -31,7 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The ASGI application. Nothing is contacted until it is needed; QueueUnavailable without an address of Redis."""
     address = redis_address(settings)
     redis = connect(address, patient=False)
-    streams = AsyncRedis.from_url(address)
+    streams = AsyncRedis.from_url(address, max_connections=STREAM_CONNECTIONS)
     store = Store(settings.store)
     live = LiveJobs(redis, store)
 

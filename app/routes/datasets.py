@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from zipstream import ZipStream
 
 from app import media
-from app.routes.resources import PROBLEMS, SUBMITTED, DryRun, accepted, check_kind, rechunked
+from app.routes.resources import PROBLEMS, SUBMITTED, DryRun, Wait, check_kind, rechunked, submit
 from app.services import Services, Use
 from worker.contract.requests import DatasetRequest
 from worker.contract.resources import Kind, Resource
@@ -24,17 +25,18 @@ router = APIRouter(prefix="/v1/datasets", tags=["datasets"], responses={404: PRO
     response_model=Resource,
     responses=SUBMITTED,
 )
-def create_dataset(
+async def create_dataset(
     use: Use,
     request: DatasetRequest,
+    patience: Wait,
     dry_run: Annotated[bool, Query(description="Only say what would be selected.")] = False,
 ) -> Any:
     """Select images of a source and prepare them as one array."""
-    expected = preview(use.sources.get(request.source), request)
+    expected = await run_in_threadpool(lambda: preview(use.sources.get(request.source), request))
     if dry_run:
         body = DryRun(request=request.model_dump(mode="json"), result=expected.model_dump(mode="json"))
         return JSONResponse(body.model_dump(mode="json"))
-    return accepted(use.jobs.submit(Kind.DATASET, request))
+    return await submit(use, Kind.DATASET, request, patience)
 
 
 @router.get(

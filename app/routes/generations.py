@@ -11,11 +11,12 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from zipstream import ZipStream
 
 from app import media
-from app.routes.resources import PROBLEMS, SUBMITTED, DryRun, accepted, check_kind, rechunked
+from app.routes.resources import PROBLEMS, SUBMITTED, DryRun, Wait, check_kind, rechunked, submit
 from app.services import Services, Use
 from worker.contract.checkpoints import list_checkpoints
 from worker.contract.errors import InvalidRequest, NotFound, WrongState
@@ -33,16 +34,17 @@ router = APIRouter(prefix="/v1/generations", tags=["generations"], responses={40
     response_model=Resource,
     responses=SUBMITTED,
 )
-def create_generation(
+async def create_generation(
     use: Use,
     request: GenerationRequest,
+    patience: Wait,
     dry_run: Annotated[bool, Query(description="Only check the request and fill it in.")] = False,
 ) -> Any:
     """Queue the drawing of `count` images; the same seed gives the same images, whatever the count."""
-    resolved = _resolve(use, request)
+    resolved = await run_in_threadpool(_resolve, use, request)
     if dry_run:
         return JSONResponse(DryRun(request=resolved.model_dump(mode="json"), result=None).model_dump(mode="json"))
-    return accepted(use.jobs.submit(Kind.GENERATION, resolved))
+    return await submit(use, Kind.GENERATION, resolved, patience)
 
 
 @router.get(

@@ -1,17 +1,21 @@
-"""The routes that every kind of resource has: look, list, cancel, delete, events."""
+"""What every kind of resource has: how it is made, and the routes to look, list, cancel, delete, and its events."""
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from asyncio import CancelledError
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict
+from redis.exceptions import RedisError
 from zipstream import ZipStream
 
 from app import events, media
 from app.errors import ProblemDetails, with_status
-from app.services import Use
+from app.preferences import MAX_WAIT_SECONDS, wait_seconds
+from app.services import Services, Use
 from worker.contract.errors import InvalidRequest, NotFound
 from worker.contract.resources import Kind, Resource, Status
 
@@ -53,11 +57,23 @@ class DryRun(BaseModel):
     result: dict[str, Any] | None
 
 
+_LOCATION = {"Location": {"description": "Where the resource is.", "schema": {"type": "string"}}}
+_PREFERENCE_APPLIED = {
+    "Preference-Applied": {
+        "description": "`wait=N` if the answer waited for the job's end, N seconds at the most.",
+        "schema": {"type": "string"},
+    }
+}
 SUBMITTED: dict[int | str, dict[str, Any]] = {
-    200: {"model": DryRun, "description": "A dry run."},
+    200: {
+        "model": Resource | DryRun,
+        "description": "The job has ended while the answer waited for it, however it ended. Or a dry run.",
+        "headers": _LOCATION | _PREFERENCE_APPLIED,
+    },
+    202: {"description": "The job is accepted.", "headers": _LOCATION | _PREFERENCE_APPLIED},
     **{status: PROBLEMS[status] for status in (404, 409, 422, 503)},
 }
-"""What a POST that makes a resource may answer beside 202."""
+"""What a POST that makes a resource may answer."""
 
 
 class Page(BaseModel):
@@ -81,8 +97,54 @@ def present(resource: Resource) -> dict[str, Any]:
 
 def accepted(resource: Resource) -> JSONResponse:
     """202: the job is queued, and where to look for it."""
+    return _answer(resource, 202)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """For how many seconds a client would wait for the end of the job it asks for, and whether it has gone since."""
+
+    seconds: int | None
+    gone: Callable[[], Awaitable[bool]]
+
+
+def _patience(
+    request: Request,
+    prefer: Annotated[
+        list[str] | None,
+        Header(
+            description=f"`wait=N` (RFC 7240): answer at the job's end, after N seconds (1-{MAX_WAIT_SECONDS}) if it "
+            "has not come. Other preferences are ignored."
+        ),
+    ] = None,
+) -> Patience:
+    return Patience(wait_seconds(prefer or ()), request.is_disconnected)
+
+
+Wait = Annotated[Patience, Depends(_patience)]
+
+
+async def submit(use: Services, kind: Kind, request: BaseModel, patience: Patience) -> JSONResponse:
+    """Queue a job: 200 if it ends while the client would wait, else 202."""
+    resource = await run_in_threadpool(use.jobs.submit, kind, request)
+    if patience.seconds is None:
+        return accepted(resource)
+    try:
+        await events.wait_for_end(
+            resource.id, patience.seconds, abandoned=patience.gone, live=use.live, jobs=use.jobs, redis=use.streams
+        )
+        resource = await run_in_threadpool(use.jobs.get, resource.id)
+    except (RedisError, NotFound, CancelledError):
+        # Redis is gone, the resource was deleted, or the service is told to stop: the job is accepted all the same.
+        return accepted(resource)
+    response = _answer(resource, 200 if resource.status.terminal else 202)
+    response.headers["Preference-Applied"] = f"wait={patience.seconds}"
+    return response
+
+
+def _answer(resource: Resource, status: int) -> JSONResponse:
     body = present(resource)
-    return JSONResponse(body, status_code=202, headers={"Location": body["links"]["self"]})
+    return JSONResponse(body, status_code=status, headers={"Location": body["links"]["self"]})
 
 
 def is_id(text: str, kind: Kind) -> bool:

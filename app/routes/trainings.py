@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from app import media
 from app.devices import check_devices
-from app.routes.resources import PROBLEMS, SUBMITTED, DryRun, accepted, check_kind
+from app.routes.resources import PROBLEMS, SUBMITTED, DryRun, Wait, accepted, check_kind, submit
 from app.services import Services, Use
 from worker.contract.checkpoints import list_checkpoints
 from worker.contract.errors import InvalidRequest, NotFound
@@ -34,22 +35,17 @@ router = APIRouter(prefix="/v1/trainings", tags=["trainings"], responses={404: P
     response_model=Resource,
     responses=SUBMITTED,
 )
-def create_training(
+async def create_training(
     use: Use,
     request: TrainingRequest,
+    patience: Wait,
     dry_run: Annotated[bool, Query(description="Only check the request and fill it in.")] = False,
 ) -> Any:
     """Queue a training; its hyper-parameters are checked against the family's schema and filled in."""
-    check_kind(request.dataset, Kind.DATASET)
-    dataset = use.jobs.finished(request.dataset)
-    if request.precision not in ("auto", "float32"):
-        raise InvalidRequest.at("#/precision", "Trainings run in float32 for now: ask for it, or for 'auto'.")
-    check_devices(use.redis, request)
-    model = use.families.complete(request.model, dataset.request["image_size"])
-    complete = request.model_copy(update={"model": model})
+    complete = await run_in_threadpool(_complete, use, request)
     if dry_run:
         return JSONResponse(DryRun(request=complete.model_dump(mode="json"), result=None).model_dump(mode="json"))
-    return accepted(use.jobs.submit(Kind.TRAINING, complete))
+    return await submit(use, Kind.TRAINING, complete, patience)
 
 
 @router.post(
@@ -142,6 +138,15 @@ def read_time_lapse(use: Use, resource_id: str) -> Response:
 def read_checkpoints(use: Use, resource_id: str) -> list[CheckpointInfo]:
     """In the order of their steps."""
     return list_checkpoints(_folder(use, resource_id))
+
+
+def _complete(use: Services, request: TrainingRequest) -> TrainingRequest:
+    """The request with every hyper-parameter, checked against what there is to train on, with and what."""
+    check_kind(request.dataset, Kind.DATASET)
+    dataset = use.jobs.finished(request.dataset)
+    check_devices(use.redis, request)
+    model = use.families.complete(request.model, dataset.request["image_size"])
+    return request.model_copy(update={"model": model})
 
 
 def _folder(use: Services, resource_id: str) -> Path:

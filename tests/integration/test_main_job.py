@@ -98,8 +98,10 @@ def test_from_a_selection_to_synthetic_images(http, source, matches, width):
 
 def draw(http: httpx.Client, training: str, count: int, seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Generate, and check the archive: grey pictures with their provenance."""
-    queued = post(http, "/v1/generations", {"training": training, "count": count, "seed": seed})
-    generation = poll(http, queued["links"]["self"], ended)
+    request = {"training": training, "count": count, "seed": seed}
+    answer = http.post("/v1/generations", json=request, headers={"Prefer": "wait=50"})
+    assert (answer.status_code, answer.headers["preference-applied"]) == (200, "wait=50"), answer.text
+    generation = answer.json()
     assert generation["status"] == "succeeded"
     response = http.get(generation["links"]["images"])
     images = []

@@ -4,7 +4,7 @@ import httpx
 import numpy as np
 import pytest
 
-from app.client import Client, JobNotSuccessful, Refused, ServiceUnreachable
+from app.client import SHORT_JOB_SECONDS, Client, JobNotSuccessful, Refused, ServiceUnreachable
 from worker.contract.queues import QueueName
 
 
@@ -27,6 +27,20 @@ def test_selects_and_waits_and_shows_the_way(client, work):
     assert client.get(queued)["result"]["images"] == 40
     images = client.images(queued)
     assert (images.shape, images.dtype) == ((40, 16, 16), np.uint8)
+
+
+def test_a_short_job_needs_no_second_look():
+    asked = []
+
+    def answer(request):
+        asked.append((request.method, request.headers["prefer"]))
+        return httpx.Response(200, json={"id": "gn_1", "status": "succeeded"})
+
+    seen = []
+    with Client("http://service", transport=httpx.MockTransport(answer)) as client:
+        made = client.generate("tr_1", count=2, on_progress=seen.append)
+    assert asked == [("POST", f"wait={SHORT_JOB_SECONDS}")]
+    assert seen == [made]
 
 
 def test_previews_what_would_be_selected(client):
