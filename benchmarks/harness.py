@@ -78,6 +78,10 @@ class Report:
             table.add_row(row.name, f"{row.seconds:.4g}", span, f"{row.per_second:.4g}", f"{row.times:.2f}")
         self._console.print(table)
 
+    def show(self, table: Table) -> None:
+        """Show a table of another form; its numbers go into facts."""
+        self._console.print(table)
+
     def fact(self, name: str, value: object) -> None:
         """Show one number or text."""
         self._content["facts"][name] = value
@@ -129,12 +133,10 @@ class Peer:
 
     def steps(self, count: int) -> float:
         """Take so many steps; returns the seconds."""
-        assert self._process.stdin is not None
         print(count, file=self._process.stdin, flush=True)
         return float(self._answer())
 
     def _answer(self) -> str:
-        assert self._process.stdout is not None
-        if not (line := self._process.stdout.readline()):
+        if self._process.stdout is None or not (line := self._process.stdout.readline()):
             sys.exit(f"{self.name} ended early (exit code {self._process.wait()}): run it by hand to see why.")
         return line

@@ -126,19 +126,18 @@ def test_the_family_of_the_readme_can_be_installed_and_trained(tmp_path: Path, m
     monkeypatch.syspath_prepend(tmp_path)
     invalidate_caches()
 
-    from worker.devices import open_strategy
+    from trainers import trainer_of
     from worker.draws import latent_points
     from worker.models.publish import describe
     from worker.models.registry import discover
-    from worker.trainer import Trainer
 
     family = discover()["dense28"]
     assert describe(family).parameters.keys() == {"generator", "discriminator"}
     with pytest.raises(InvalidRequest, match="depth"):
         family.configure("default", {"depth": 9})
     chosen = family.configure("reference", {"width": 0.02, "depth": 1, "ema_decay": 0.9})
-    trainer = Trainer(family, chosen, open_strategy(1), batch_size=2, seed=0)
-    metrics = trainer.advance(np.random.default_rng(0).integers(0, 256, (1, 2, 28, 28), np.uint8))
+    trainer = trainer_of(family, chosen)
+    (metrics,) = trainer.advance(1)
     assert np.isfinite(list(metrics.values())).all()
     images = trainer.sample(latent_points(0, 0, 3, family.latent_size))
     assert images.shape == (3, 28, 28)

@@ -1,1 +1,9 @@
 """What computes: sources, selection, the families of models, and the stages that use them."""
+
+import os
+import platform
+
+if platform.machine() == "x86_64":
+    # TensorFlow leaves oneDNN off on processors without AVX-512, where a step then takes up to three times as long.
+    # It reads this when it is imported, so it is set before anything here can do so.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

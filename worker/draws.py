@@ -1,17 +1,21 @@
 """Every random draw of a training or generation, from the seed and a position alone (Philox: Salmon et al. 2011).
 
 Nothing depends on what was drawn before, so a resumed training sees what an uninterrupted one would have seen, and
-image i of a seed is the same whatever else is drawn. Drawn on the host, so the number of devices does not matter.
+image i of a seed is the same whatever else is drawn.
 """
 
 from enum import IntEnum
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
+
+_ALGORITHM = "philox"
+"""Named, since only then TensorFlow draws the same on every kind of device."""
 
 
 class _Stream(IntEnum):
-    """Half of the generator's key, so that the streams of one seed never meet."""
+    """Part of the key, so that the streams of one seed never meet."""
 
     IMAGES = 0
     REAL_BATCHES = 1
@@ -26,20 +30,24 @@ def latent_points(seed: int, first: int, count: int, size: int) -> NDArray[np.fl
     """
     points = np.empty((count, size), np.float32)
     for row in range(count):
-        points[row] = _generator(seed, _Stream.IMAGES, first + row).uniform(-1.0, 1.0, size)
+        # The position is the counter's highest word: 2^192 blocks lie between one position and the next.
+        counter = [0, 0, 0, first + row]
+        generator = np.random.Generator(np.random.Philox(key=[seed, _Stream.IMAGES], counter=counter))
+        points[row] = generator.uniform(-1.0, 1.0, size)
     return points
 
 
-def real_batches(seed: int, step: int, shape: tuple[int, int], population: int) -> NDArray[np.int64]:
+def real_batches(seed: int, step: tf.Tensor | int, shape: tuple[int, ...], population: int) -> tf.Tensor:
     """Which images a training step sees, drawn with replacement: int64 of `shape`, from 0 to `population` - 1."""
-    return _generator(seed, _Stream.REAL_BATCHES, step).integers(population, size=shape)
+    return tf.random.stateless_uniform(
+        shape, _key(seed, _Stream.REAL_BATCHES, step), 0, population, tf.int64, alg=_ALGORITHM
+    )
 
 
-def latent_batches(seed: int, step: int, shape: tuple[int, int, int]) -> NDArray[np.float32]:
-    """The latent points of a training step: float32 of `shape`, uniform in [-1, 1]."""
-    return _generator(seed, _Stream.LATENT_BATCHES, step).uniform(-1.0, 1.0, shape).astype(np.float32)
+def latent_batches(seed: int, step: tf.Tensor | int, shape: tuple[int, ...]) -> tf.Tensor:
+    """The latent points of a training step: float32 of `shape`, uniform in [-1, 1)."""
+    return tf.random.stateless_uniform(shape, _key(seed, _Stream.LATENT_BATCHES, step), -1.0, 1.0, alg=_ALGORITHM)
 
 
-def _generator(seed: int, stream: _Stream, position: int) -> np.random.Generator:
-    # The position is the counter's highest word: 2^192 blocks lie between one position and the next.
-    return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, 0, 0, position]))
+def _key(seed: int, stream: _Stream, step: tf.Tensor | int) -> tf.Tensor:
+    return tf.stack([tf.constant(seed + (stream << 32), tf.int64), tf.cast(step, tf.int64)])

@@ -1,5 +1,6 @@
-"""The networks of a training on its devices, and the step that teaches them."""
+"""The networks of a training on its devices, and the steps that teach them."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -10,20 +11,47 @@ from numpy.typing import NDArray
 from worker.adversarial import Batch, Networks
 from worker.averaging import decay_at, update_average
 from worker.contract.errors import DeviceMemoryExhausted
-from worker.draws import latent_batches
+from worker.contract.fast_paths import FastPath
+from worker.draws import latent_batches, real_batches
+from worker.fast_paths import FastPaths, taking
 from worker.models.base import CommonHyperparameters, Family
+from worker.precision import LOSS_SCALE, Precision, computing_in
 
 ADAM_BETA_1 = 0.5
-PRECISION = "float32"
 GENERATOR, AVERAGE = "generator", "average"
 """Names, within a state, of the networks that images can be drawn from."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a training computes: what its results depend on beside family, hyper-parameters and images."""
+
+    batch_size: int
+    seed: int
+    precision: Precision
+    fast_paths: FastPaths
+
+
+@dataclass(frozen=True)
+class Population:
+    """The images to train on: uint8 (images, S, S), memory-mapped, of which those at `indices` are meant."""
+
+    images: NDArray[np.uint8]
+    indices: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def take(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The images at positions of `indices`, in the shape of the positions and (S, S)."""
+        return self.images[self.indices[positions]]
 
 
 class Trainer:
     """Built by a seed, on the devices of a strategy. `steps_done` counts the steps that are in the networks.
 
-    On CPUs with equally many cores the same seed and steps give the same networks bit for bit, however the steps are
-    shared out over processes; kernels for GPUs may round differently from run to run.
+    On CPUs with equally many cores the same plan and steps give the same networks bit for bit, however the steps are
+    shared out over calls and processes; kernels for GPUs may round differently from run to run.
     """
 
     def __init__(
@@ -31,27 +59,42 @@ class Trainer:
         family: Family[Any],
         hyperparameters: CommonHyperparameters,
         strategy: tf.distribute.Strategy,
-        *,
-        batch_size: int,
-        seed: int,
+        population: Population,
+        plan: Plan,
     ) -> None:
         self.steps_done = 0
         self.family = family
         self.hyperparameters = hyperparameters
-        self.batch_size = batch_size
+        self.plan = plan
         self._strategy = strategy
-        self._seed = seed
-        keras.utils.set_random_seed(seed)  # initial weights and dropout
-        with strategy.scope():
+        self._population = population
+        self._metric_names: tuple[str, ...] = ()
+        keras.utils.set_random_seed(plan.seed)  # initial weights and dropout
+        with strategy.scope(), computing_in(plan.precision), taking(plan.fast_paths):
             self._networks = self._build()
             self._average = self._copy_of_generator() if hyperparameters.ema_decay else None
-        self._step = tf.function(self._global_step)
-        self._sampler = tf.function(self._networks.generator if self._average is None else self._average)
+        self._resident = self._copy_to_devices() if FastPath.RESIDENT_DATA in plan.fast_paths else None
+        # Compiled, devices cannot exchange what batch norm needs to know of the others.
+        compiled = FastPath.XLA in plan.fast_paths and strategy.num_replicas_in_sync == 1
+        self._replica_step = tf.function(self._taught_replica, autograph=False, jit_compile=compiled or None)
+        size = self.family.image_size
+        self._steps = tf.function(
+            self._global_steps,
+            autograph=False,
+            input_signature=[
+                tf.TensorSpec((), tf.int64),
+                tf.TensorSpec((), tf.int64),
+                tf.TensorSpec((None, *self.real_shape, size, size), tf.uint8),
+            ],
+        )
+        self._sampler = tf.function(
+            self._networks.generator if self._average is None else self._average, autograph=False
+        )
 
     @property
     def real_shape(self) -> tuple[int, int]:
         """Real images that a step takes: discriminator updates, batch size."""
-        return self.hyperparameters.d_steps, self.batch_size
+        return self.hyperparameters.d_steps, self.plan.batch_size
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -59,29 +102,27 @@ class Trainer:
         specs = [tf.DeviceSpec.from_string(name) for name in self._strategy.extended.worker_devices]
         return tuple(f"{spec.device_type}:{spec.device_index}" for spec in specs)
 
-    def advance(self, real: NDArray[np.uint8]) -> dict[str, float]:
-        """Take one step on real images, uint8 (d_steps, batch_size, S, S).
+    def advance(self, steps: int) -> list[dict[str, float]]:
+        """Take steps, without coming back to Python in between.
 
         Returns:
-            The metrics over the global batch, in the family's order; not finite if the training diverged.
+            For each step the metrics over the global batch, in the family's order; not finite if the training diverged.
 
         Raises:
             DeviceMemoryExhausted: the batch does not fit.
         """
-        shape = (self.hyperparameters.d_steps + 1, self.batch_size, self.family.latent_size)
-        latents = latent_batches(self._seed, self.steps_done + 1, shape)
+        first = self.steps_done + 1
         try:
-            metrics = self._step(
-                self._share_out(real), self._share_out(latents), tf.constant(self.steps_done, tf.float32)
-            )
+            rows = self._steps(first, steps, self._batches(first, steps)).numpy()
         except tf.errors.ResourceExhaustedError as error:
             raise DeviceMemoryExhausted(
-                f"A batch of {self.batch_size} does not fit into the memory of {self._strategy.num_replicas_in_sync} "
-                "device(s): take a smaller batch_size, a smaller width, or more devices."
+                f"A batch of {self.plan.batch_size} does not fit into the memory of "
+                f"{self._strategy.num_replicas_in_sync} device(s): take a smaller batch_size, a smaller width, or more "
+                "devices."
             ) from error
-        self.steps_done += 1
+        self.steps_done += steps
         # By way of its text, a float32 becomes the shortest number that stands for it: 0.1, not 0.10000000149.
-        return {name: float(str(value.numpy())) for name, value in metrics.items()}
+        return [dict(zip(self._metric_names, (float(str(value)) for value in row), strict=True)) for row in rows]
 
     def sample(self, latents: NDArray[np.float32]) -> NDArray[np.float32]:
         """Images (B, S, S) in [0, 1] for latent points (B, latent_size), from the average if there is one."""
@@ -114,6 +155,8 @@ class Trainer:
             discriminator=self.family.discriminator(chosen),
             generator_optimizer=_optimizer(chosen.optimizer, chosen.learning_rate_g),
             discriminator_optimizer=_optimizer(chosen.optimizer, chosen.learning_rate_d),
+            loss_scale=LOSS_SCALE[self.plan.precision],
+            fast_paths=self.plan.fast_paths,
         )
         # Inside a replica no variables can be made.
         networks.generator_optimizer.build(networks.generator.trainable_variables)
@@ -125,28 +168,68 @@ class Trainer:
         copy.set_weights(self._networks.generator.get_weights())
         return copy
 
-    def _global_step(self, real: Any, latents: Any, updates: tf.Tensor) -> dict[str, tf.Tensor]:
-        shares = self._strategy.run(self._replica_step, args=(real, latents, updates))
-        return {name: self._strategy.reduce("SUM", share, axis=None) for name, share in shares.items()}
+    def _copy_to_devices(self) -> Any:
+        """The whole population, uint8 (images, S, S), once on each device."""
+        everything = self._population.take(np.arange(len(self._population)))
+        return self._strategy.experimental_distribute_values_from_function(lambda _: tf.constant(everything))
 
-    def _replica_step(self, real: tf.Tensor, latents: tf.Tensor, updates: tf.Tensor) -> dict[str, tf.Tensor]:
-        grey = tf.cast(real, tf.float32)[..., tf.newaxis] / 255.0
-        batch = Batch(real=grey, latents=latents, size=self.batch_size)
+    def _batches(self, first: int, steps: int) -> NDArray[np.uint8]:
+        """The real images of some steps, uint8 (steps, d_steps, batch_size, S, S); none if they are on the devices."""
+        size = self.family.image_size
+        batches = np.empty((0 if self._resident else steps, *self.real_shape, size, size), np.uint8)
+        for offset in range(len(batches)):
+            batches[offset] = self._population.take(self._chosen(first + offset).numpy())
+        return batches
+
+    @property
+    def _latent_shape(self) -> tuple[int, int, int]:
+        return self.hyperparameters.d_steps + 1, self.plan.batch_size, self.family.latent_size
+
+    def _chosen(self, step: tf.Tensor | int) -> tf.Tensor:
+        return real_batches(self.plan.seed, step, self.real_shape, len(self._population))
+
+    def _global_steps(self, first: tf.Tensor, steps: tf.Tensor, batches: tf.Tensor) -> tf.Tensor:
+        """Metrics of each step, float32 (steps, metrics)."""
+
+        def one(offset: tf.Tensor, rows: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+            step = first + offset
+            latents = latent_batches(self.plan.seed, step, self._latent_shape)
+            # What is drawn within a compiled function may not be what is drawn without.
+            real = self._chosen(step) if self._resident else batches[offset]
+            shares = self._strategy.run(self._replica_step, args=(step, latents, real, self._resident))
+            metrics = {name: self._strategy.reduce("SUM", share, axis=None) for name, share in shares.items()}
+            self._metric_names = tuple(metrics)
+            return offset + 1, rows.write(tf.cast(offset, tf.int32), tf.stack(list(metrics.values())))
+
+        rows = tf.TensorArray(tf.float32, tf.cast(steps, tf.int32))
+        return tf.while_loop(
+            lambda offset, _: offset < steps, one, (tf.constant(0, tf.int64), rows), parallel_iterations=1
+        )[1].stack()
+
+    def _taught_replica(
+        self, step: tf.Tensor, latents: tf.Tensor, real: tf.Tensor, resident: tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """Take one step as one device, of whose share of the global batch there is more in `latents` and `real`.
+
+        `real` has images, or where there are `resident` ones their positions among them.
+        """
+        mine = self._share(real)
+        if resident is not None:
+            mine = tf.gather(resident, mine)
+        grey = tf.cast(mine, tf.float32)[..., tf.newaxis] / 255.0
+        batch = Batch(real=grey, latents=self._share(latents), size=self.plan.batch_size)
         metrics = self.family.step(self._networks, batch, self.hyperparameters)
         if self._average is not None:
-            decay = decay_at(updates, self.hyperparameters.ema_decay)
+            decay = decay_at(step - 1, self.hyperparameters.ema_decay)
             update_average(self._average.weights, self._networks.generator.weights, decay)
         return metrics
 
-    def _share_out(self, whole: NDArray[Any]) -> Any:
-        """Give each device its part of the second axis."""
-        share = self.batch_size // self._strategy.num_replicas_in_sync
-
-        def part(context: Any) -> tf.Tensor:
-            first = context.replica_id_in_sync_group * share
-            return tf.constant(whole[:, first : first + share])
-
-        return self._strategy.experimental_distribute_values_from_function(part)
+    def _share(self, whole: tf.Tensor) -> tf.Tensor:
+        """This device's part of the second axis."""
+        replicas = self._strategy.num_replicas_in_sync
+        updates, batch, *rest = whole.shape
+        parts = tf.reshape(whole, (updates, replicas, batch // replicas, *rest))
+        return parts[:, tf.distribute.get_replica_context().replica_id_in_sync_group]
 
 
 def _optimizer(name: str, learning_rate: float) -> keras.optimizers.Optimizer:

@@ -13,15 +13,16 @@ from worker.contract.checkpoints import latest, list_checkpoints
 from worker.contract.errors import TrainingDiverged
 from worker.contract.requests import TrainingRequest
 from worker.contract.results import TrainingResult
-from worker.dataset import Dataset
-from worker.draws import latent_points, real_batches
+from worker.draws import latent_points
 from worker.metrics_log import MetricsLog
 from worker.snapshots import TILES, publish_snapshot, withdraw_snapshots_after
-from worker.trainer import PRECISION, Trainer
+from worker.trainer import Trainer
 
 METRICS_FILE = "metrics.jsonl"
 EMIT_SECONDS = 0.5
 """Shortest time between two events with metrics; the file has every row."""
+CALL_SECONDS = 0.5
+"""So many steps are taken in one call; nothing is told, and no cancel heard, while it lasts."""
 
 
 class TrainingRun:
@@ -34,19 +35,17 @@ class TrainingRun:
         self,
         trainer: Trainer,
         request: TrainingRequest,
-        dataset: Dataset,
         context: JobContext,
         clock: Callable[[], float],
     ) -> None:
         self._trainer = trainer
         self._request = request
-        self._dataset = dataset
         self._context = context
         self._clock = clock
         self._folder = context.store.folder(context.resource_id)
-        self._train = dataset.indices("train")
         self._latents = latent_points(request.seed, 0, TILES, trainer.family.latent_size)
         self._seconds = 0.0
+        self._seconds_per_step = math.inf
         self._saved_step = -1
         self._emitted_step = 0
         self._emitted_at = -math.inf
@@ -67,18 +66,24 @@ class TrainingRun:
         """Steps taken, over all runs."""
         return self._trainer.steps_done
 
-    def advance(self) -> None:
-        """Take one step and record its metrics; TrainingDiverged, and no record, if one of them is not a number."""
-        began = self._clock()
-        shape, step = self._trainer.real_shape, self.step + 1
-        chosen = self._train[real_batches(self._request.seed, step, shape, len(self._train))]
-        metrics = self._trainer.advance(self._dataset.images[chosen])
+    def advance(self, until: int) -> None:
+        """Take as many steps as fit into a call, up to the step `until`, and record their metrics.
+
+        Raises:
+            TrainingDiverged: a metric is not a number; there is no record of that step.
+        """
+        steps = max(1, min(until - self.step, int(CALL_SECONDS / self._seconds_per_step)))
+        first, began = self.step + 1, self._clock()
+        rows = self._trainer.advance(steps)
         now = self._clock()
         self._seconds += now - began
-        if not all(math.isfinite(value) for value in metrics.values()):
-            values = ", ".join(f"{name} {value:g}" for name, value in metrics.items())
-            raise self._diverged(f"At step {step} a loss was no longer a number ({values})")
-        self._metrics.append({"step": step, **metrics})
+        # The first call also builds the graph, so that it says little of the next.
+        self._seconds_per_step = (now - began) / steps
+        for step, metrics in enumerate(rows, start=first):
+            if not all(math.isfinite(value) for value in metrics.values()):
+                values = ", ".join(f"{name} {value:g}" for name, value in metrics.items())
+                raise self._diverged(f"At step {step} a loss was no longer a number ({values})")
+            self._metrics.append({"step": step, **metrics})
         if now - self._emitted_at >= EMIT_SECONDS:
             self._emit_metrics()
         self._tell_progress()
@@ -132,7 +137,8 @@ class TrainingRun:
             images_per_second=round(images / self._seconds, 1) if self._seconds else None,
             final=self._metrics.last,
             devices=self._trainer.devices,
-            precision=PRECISION,
+            precision=self._trainer.plan.precision,
+            fast_paths=tuple(sorted(self._trainer.plan.fast_paths)),
             checkpoints=tuple(info.step for info in list_checkpoints(self._folder)),
         )
 

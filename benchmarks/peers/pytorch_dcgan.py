@@ -6,14 +6,12 @@ generator for both updates, the discriminator frozen while the generator learns.
 """
 
 import itertools
-import json
-import sys
 
 import numpy as np
 import torch
-import torch.nn.functional as functional
 from serving import Task, read_arguments, serve
 from torch import nn
+from torch.nn import functional
 
 COVERS = torch.tensor(
     [

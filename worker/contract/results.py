@@ -80,6 +80,7 @@ class TrainingResult(_Result):
     final: dict[str, int | float] = Field(description="The last row of metrics.")
     devices: tuple[str, ...]
     precision: str
+    fast_paths: tuple[str, ...] = Field(description="The faster ways of computing that were taken.")
     checkpoints: tuple[int, ...]
 
 

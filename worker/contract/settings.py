@@ -1,10 +1,12 @@
 """The settings every part agrees on, read from the environment once and passed on from there."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from worker.contract.fast_paths import FastPath
 
 
 class Settings(BaseSettings):
@@ -28,3 +30,15 @@ class Settings(BaseSettings):
     cpu_devices: int = Field(
         1, ge=1, le=64, description="Logical devices that a worker without a GPU makes of its CPU, to try out several."
     )
+    fast_paths: Annotated[frozenset[FastPath] | None, NoDecode] = Field(
+        None,
+        description="Faster ways of computing that a worker takes, separated by commas, or `none`, to compare them; "
+        "unset: those that are best on its devices.",
+    )
+
+    @field_validator("fast_paths", mode="before")
+    @classmethod
+    def _names(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            return {name.strip() for name in given.split(",")} - {"none"}
+        return given

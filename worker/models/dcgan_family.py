@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 class DcganFamily(Family[CommonHyperparameters]):
-    """The networks of `worker.dcgan`. Blocks are pairs of channels and of a factor of enlargement or reduction."""
+    """The networks of `worker.models.networks.dcgan`.
+
+    Blocks are pairs of channels and of a factor of enlargement or reduction.
+    """
 
     reference = (
         "A. Radford, L. Metz, S. Chintala: Unsupervised Representation Learning with Deep Convolutional Generative "
@@ -35,7 +38,7 @@ class DcganFamily(Family[CommonHyperparameters]):
         """Of the discriminator, before its dense layer."""
 
     def generator(self, hyperparameters: CommonHyperparameters) -> "keras.Model":
-        from worker import dcgan
+        from worker.models.networks import dcgan
 
         return dcgan.generator(
             latent_size=self.latent_size,
@@ -46,7 +49,7 @@ class DcganFamily(Family[CommonHyperparameters]):
         )
 
     def discriminator(self, hyperparameters: CommonHyperparameters) -> "keras.Model":
-        from worker import dcgan
+        from worker.models.networks import dcgan
 
         return dcgan.discriminator(
             image_size=self.image_size,

@@ -17,7 +17,7 @@ from worker.sources.names import no_such
 
 ENTRY_POINTS = "ragan.models"
 """Group in which a distribution names its subclasses of `Family`."""
-_MACHINERY = {"base", "dcgan_family", "publish", "registry"}
+_MACHINERY = {"base", "dcgan_family", "networks", "publish", "registry"}
 
 log = logging.getLogger("ragan.models")
 

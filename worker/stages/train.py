@@ -10,10 +10,12 @@ from worker.contract.errors import InvalidRequest, StoreUnavailable
 from worker.contract.requests import TrainingRequest
 from worker.contract.results import TrainingResult
 from worker.dataset import Dataset
-from worker.devices import open_strategy
+from worker.devices import device_names, open_strategy
+from worker.fast_paths import choose
 from worker.models import registry
 from worker.models.base import Family
-from worker.trainer import PRECISION, Trainer
+from worker.precision import resolve
+from worker.trainer import Plan, Population, Trainer
 from worker.training_run import TrainingRun
 
 
@@ -29,7 +31,7 @@ def train(
         clock: Seconds, for the rate and the pace of events.
 
     Raises:
-        InvalidRequest: family, dataset, batch size, devices and precision do not go together.
+        InvalidRequest: family, dataset, batch size and devices do not go together.
         DevicesUnavailable: this worker has fewer devices.
         DeviceMemoryExhausted: the batch does not fit.
         TrainingDiverged: a loss or weight is not a number any more; the last good checkpoint is kept.
@@ -38,25 +40,39 @@ def train(
     """
     family = registry.family(request.model.family)
     hyperparameters = family.configure(request.model.preset, request.model.hyperparameters)
-    _check(request, dataset, family)
+    _check(dataset, family)
     strategy = open_strategy(request.devices, context.settings.cpu_devices)
     _check_shares(request.batch_size, strategy.num_replicas_in_sync)
-    trainer = Trainer(family, hyperparameters, strategy, batch_size=request.batch_size, seed=request.seed)
+    device = device_names(context.settings.cpu_devices)[0]
+    plan = Plan(
+        batch_size=request.batch_size,
+        seed=request.seed,
+        precision=resolve(request.precision, device),
+        fast_paths=choose(context.settings.fast_paths, device),
+    )
+    population = Population(dataset.images, dataset.indices("train"))
+    trainer = Trainer(family, hyperparameters, strategy, population, plan)
 
-    with _disk_trouble_told(), TrainingRun(trainer, request, dataset, context, clock) as run:
+    with _disk_trouble_told(), TrainingRun(trainer, request, context, clock) as run:
         if run.step == 0:
             run.publish_snapshot()
         while run.step < request.steps:
             if context.should_stop():
                 run.save_checkpoint()
                 raise StopRequested(run.result())
-            run.advance()
+            run.advance(_next_stop(run.step, request))
             last = run.step == request.steps
             if last or run.step % request.snapshot_every == 0:
                 run.publish_snapshot()
             if last or run.step % request.checkpoint_every == 0:
                 run.save_checkpoint()
         return run.result()
+
+
+def _next_stop(step: int, request: TrainingRequest) -> int:
+    """The next step after which there is something to publish."""
+    snapshot, checkpoint = (step - step % every + every for every in (request.snapshot_every, request.checkpoint_every))
+    return min(request.steps, snapshot, checkpoint)
 
 
 @contextmanager
@@ -70,9 +86,7 @@ def _disk_trouble_told() -> Iterator[None]:
         ) from error
 
 
-def _check(request: TrainingRequest, dataset: Dataset, family: Family[Any]) -> None:
-    if request.precision not in ("auto", PRECISION):
-        raise InvalidRequest.at("#/precision", f"Trainings run in {PRECISION} for now: ask for it, or for 'auto'.")
+def _check(dataset: Dataset, family: Family[Any]) -> None:
     if dataset.image_size != family.image_size:
         raise InvalidRequest.at(
             "#/dataset",

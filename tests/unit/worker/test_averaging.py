@@ -3,10 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainers import trainer_of
 from worker.averaging import decay_at
-from worker.devices import open_strategy
 from worker.models.registry import family
-from worker.trainer import Trainer
 
 
 @settings(deadline=None)
@@ -17,13 +16,10 @@ def test_the_decay_warms_up(updates: int, decay: float) -> None:
 
 @pytest.mark.parametrize("decay", [0.3, 0.995])
 def test_the_average_follows_weights_and_statistics_as_numpy_has_it(tiny: str, decay: float) -> None:
-    trainer = Trainer(
-        family(tiny), family(tiny).configure("default", {"ema_decay": decay}), open_strategy(1), batch_size=4, seed=0
-    )
-    images = np.random.default_rng(0).integers(0, 256, (5, 1, 4, 8, 8), np.uint8)
+    trainer = trainer_of(family(tiny), family(tiny).configure("default", {"ema_decay": decay}), batch_size=4)
     expected = [weight.astype(np.float64) for weight in trainer._networks.generator.get_weights()]
-    for updates, real in enumerate(images):
-        trainer.advance(real)
+    for updates in range(5):
+        trainer.advance(1)
         keep = min(decay, (1 + updates) / (10 + updates))
         current = trainer._networks.generator.get_weights()
         expected = [keep * mean + (1 - keep) * value for mean, value in zip(expected, current, strict=True)]
@@ -32,10 +28,8 @@ def test_the_average_follows_weights_and_statistics_as_numpy_has_it(tiny: str, d
 
 
 def test_without_a_decay_there_is_no_average_and_samples_are_the_generators(tiny: str) -> None:
-    trainer = Trainer(
-        family(tiny), family(tiny).configure("default", {"ema_decay": 0}), open_strategy(1), batch_size=4, seed=0
-    )
-    trainer.advance(np.zeros((1, 4, 8, 8), np.uint8))
+    trainer = trainer_of(family(tiny), family(tiny).configure("default", {"ema_decay": 0}), batch_size=4)
+    trainer.advance(1)
     points = np.random.default_rng(1).uniform(-1, 1, (2, 4)).astype(np.float32)
     drawn = trainer._networks.generator(points, training=False).numpy()[..., 0]
     np.testing.assert_allclose(trainer.sample(points), drawn, atol=1e-6)

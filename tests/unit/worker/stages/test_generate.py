@@ -5,17 +5,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from trainers import trainer_of
 from worker.checkpoint import save_checkpoint
 from worker.context import StopRequested
 from worker.contract.errors import CheckpointMissing, InvalidRequest
 from worker.contract.requests import GenerationRequest
 from worker.contract.resources import Kind
 from worker.contract.shards import SHARD_IMAGES, archive_name, array_name
-from worker.devices import open_strategy
 from worker.models import registry
 from worker.stages import generate as stage
 from worker.stages.generate import generate
-from worker.trainer import Trainer
 
 
 @pytest.fixture
@@ -24,7 +23,7 @@ def training(tiny, job_context):
     context = job_context(Kind.TRAINING.new_id())
     family = registry.family(tiny)
     chosen = family.configure("default", {})
-    trainer = Trainer(family, chosen, open_strategy(1), batch_size=2, seed=0)
+    trainer = trainer_of(family, chosen)
     save_checkpoint(
         trainer.state(),
         context,

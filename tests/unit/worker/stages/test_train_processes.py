@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+
+TESTS = str(Path(__file__).parents[3])
 
 TRAIN = """
 import sys
@@ -50,10 +53,11 @@ for root, steps in zip(sys.argv[1::2], sys.argv[2::2]):
 COMPARE = """
 import json
 import tensorflow as tf
-from worker import dcgan
-from worker.devices import open_strategy
+from trainers import noise, trainer_of
+from worker.contract.fast_paths import FastPath
+from worker.fast_paths import DEFAULTS
 from worker.models.base import CommonHyperparameters, Family
-from worker.trainer import Trainer
+from worker.models.networks import dcgan
 
 class Small(Family[CommonHyperparameters]):
     name, title, reference, image_size = "small", "The reference networks' layers, few of them", "none", 8
@@ -70,13 +74,15 @@ try:
 except InvalidRequest as error:
     refused = error.problem().model_dump()
 
-one, two, again = (
-    Trainer(Small(), Small.presets["default"], open_strategy(devices, 2), batch_size=16, seed=4)
-    for devices in (1, "all", 1)
+fed = DEFAULTS["CPU"]
+one, two, again, resident = (
+    trainer_of(
+        Small(), Small.presets["default"], images=noise(8, 50), batch_size=16, seed=4,
+        devices=devices, logical_devices=2, fast_paths=paths,
+    )
+    for devices, paths in ((1, fed), ("all", fed), (1, fed), ("all", fed | {FastPath.RESIDENT_DATA}))
 )
-steps = []
-for real in np.random.default_rng(1).integers(0, 256, (4, 1, 16, 8, 8), np.uint8):
-    steps.append([one.advance(real), two.advance(real)])
+steps = list(zip(one.advance(4), two.advance(1) + two.advance(3), resident.advance(2) + resident.advance(2)))
 
 def weights(trainer):
     trainer.state().write(str(root / "state"))
@@ -93,6 +99,7 @@ print(json.dumps({
     "steps": steps,
     "same_names": list(ours) == list(theirs),
     "furthest_weight": max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours),
+    "resident_is_fed": all(np.array_equal(theirs[name], kept) for name, kept in weights(resident).items()),
     "furthest_pixel": float(np.abs(one.sample(points) - two.sample(points)).max()),
     "restored_on_one": float(np.abs(again.sample(points) - two.sample(points)).max()),
 }))
@@ -101,7 +108,7 @@ print(json.dumps({
 
 def execute(script: str, *arguments: object) -> str:
     command = [sys.executable, "-c", TRAIN + script, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": TESTS})
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -134,11 +141,17 @@ def comparison(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_two_devices_of_eight_are_one_of_sixteen(comparison: dict[str, Any]) -> None:
     assert comparison["devices"] == [["CPU:0"], ["CPU:0", "CPU:1"]]
-    for one, two in comparison["steps"]:
+    for one, two, _ in comparison["steps"]:
         assert one == pytest.approx(two, abs=1e-5)
     assert comparison["same_names"]
     assert comparison["furthest_weight"] < 1e-5
     assert comparison["furthest_pixel"] < 1e-5
+
+
+def test_images_kept_on_the_devices_teach_the_same_bit_for_bit(comparison: dict[str, Any]) -> None:
+    for _, two, resident in comparison["steps"]:
+        assert resident == two
+    assert comparison["resident_is_fed"]
 
 
 def test_what_two_devices_learned_can_be_carried_on_by_one(comparison: dict[str, Any]) -> None:

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from trainers import trainer_of
+from worker.contract.fast_paths import FastPath
+from worker.contract.settings import Settings
+from worker.fast_paths import DEFAULTS, PLAIN, active, choose, taking
+from worker.models.registry import family
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("none", frozenset()),
+        ("toom_cook", {FastPath.TOOM_COOK}),
+        (" xla , small_kernels", {FastPath.XLA, FastPath.SMALL_KERNELS}),
+    ],
+)
+def test_the_setting_names_the_paths_to_take(monkeypatch: pytest.MonkeyPatch, text: str, expected: object) -> None:
+    monkeypatch.setenv("RAGAN_FAST_PATHS", text)
+    assert choose(Settings().fast_paths, "GPU:0") == expected
+
+
+def test_unset_the_paths_are_those_of_the_device() -> None:
+    assert choose(Settings().fast_paths, "CPU:1") == DEFAULTS["CPU"]
+    assert FastPath.TOOM_COOK not in choose(None, "GPU:0")
+
+
+def test_a_path_that_there_is_not_is_refused_with_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAGAN_FAST_PATHS", "toom_cooke")
+    with pytest.raises(ValidationError, match=r"'small_kernels'.*'toom_cook'"):
+        Settings()
+
+
+def test_paths_are_taken_within_and_not_after() -> None:
+    with taking(DEFAULTS["CPU"]):
+        assert active() == DEFAULTS["CPU"]
+        with taking(PLAIN):
+            assert active() == PLAIN
+        assert active() == DEFAULTS["CPU"]
+    assert active() == PLAIN
+
+
+@pytest.mark.parametrize("path", [FastPath.SMALL_KERNELS, FastPath.MIRRORED_KERNELS, FastPath.TOOM_COOK, FastPath.XLA])
+def test_a_path_changes_how_a_step_is_computed_and_not_what(path: FastPath) -> None:
+    kind = family("minuscule28")
+    chosen = kind.configure("default", {"width": 0.25, "ema_decay": 0.9})
+    plain, fast = (trainer_of(kind, chosen, batch_size=2, fast_paths=paths) for paths in (PLAIN, frozenset({path})))
+    (first, second), (first_plain, second_plain) = fast.advance(2), plain.advance(2)
+    assert first["d_loss"] == pytest.approx(first_plain["d_loss"], abs=1e-5)
+    # RMSprop's first updates have nearly the size of the rate, whatever that of the gradient: rounding shows.
+    assert second == pytest.approx(second_plain, abs=0.02)
+    points = np.random.default_rng(0).uniform(-1, 1, (4, kind.latent_size)).astype(np.float32)
+    np.testing.assert_allclose(fast.sample(points), plain.sample(points), atol=0.02)

@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainers import trainer_of
+from worker.models.registry import family
+from worker.precision import computing_in, resolve
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [("fma avx2", "float32"), ("avx2 avx512_bf16", "bfloat16"), ("amx_bf16 amx_tile", "bfloat16")],
+)
+def test_auto_is_bfloat16_where_the_processor_has_it(tmp_path: Path, flags: str, expected: str) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"processor\t: 0\nflags\t\t: fpu {flags} sse\n")
+    assert resolve("auto", "CPU:0", cpuinfo) == expected
+    assert resolve("float16", "CPU:0", cpuinfo) == "float16"
+
+
+def test_without_a_list_of_instructions_auto_is_float32(tmp_path: Path) -> None:
+    assert resolve("auto", "CPU:0", tmp_path / "none") == "float32"
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")])
+def test_auto_is_bfloat16_from_ampere_on(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], expected: str
+) -> None:
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: ["first", "second"])
+    details = {"second": {"compute_capability": capability}}
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", details.__getitem__)
+    assert resolve("auto", "GPU:1") == expected
+
+
+def test_layers_made_within_compute_in_half_and_keep_whole_weights() -> None:
+    before = keras.config.dtype_policy()
+    with computing_in("bfloat16"):
+        layer = keras.layers.Dense(2)
+    layer.build((None, 3))
+    assert (layer.compute_dtype, layer.kernel.dtype) == ("bfloat16", "float32")
+    assert keras.config.dtype_policy() == before
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_trains_much_as_float32_does_and_their_checkpoints_are_alike(precision, tmp_path: Path) -> None:
+    kind = family("minuscule28")
+    chosen = kind.configure("default", {"width": 0.05})
+    whole = trainer_of(kind, chosen, batch_size=8)
+    half = trainer_of(kind, chosen, batch_size=8, precision=precision)
+    for ours, theirs in zip(half.advance(2), whole.advance(2), strict=True):
+        assert ours["d_loss"] == pytest.approx(theirs["d_loss"], abs=0.02)
+        assert ours["g_loss"] == pytest.approx(theirs["g_loss"], abs=0.02)
+
+    half.state().write(str(tmp_path / "state"))
+    whole.state().read(str(tmp_path / "state")).assert_consumed()
+    points = np.random.default_rng(0).uniform(-1, 1, (4, kind.latent_size)).astype(np.float32)
+    np.testing.assert_allclose(whole.sample(points), half.sample(points), atol=0.02)
