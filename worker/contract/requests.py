@@ -159,3 +159,6 @@ class GenerationRequest(_Request):
     count: int = Field(64, ge=1, le=MAX_COUNT)
     seed: int = Field(0, ge=0, le=2**32 - 1)
     labels: tuple[str, ...] | None = Field(None, description="For families that take labels.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="bfloat16 is faster where the hardware has it, and some grey levels off."
+    )

@@ -20,15 +20,20 @@ from worker.checkpoint import load_generator
 from worker.context import JobContext, StopRequested
 from worker.contract.checkpoints import read_record
 from worker.contract.errors import CheckpointMissing, InvalidRequest
+from worker.contract.fast_paths import FastPath
 from worker.contract.requests import GenerationRequest
 from worker.contract.results import GenerationResult
 from worker.contract.shards import SHARD_IMAGES, archive_name, array_name, image_name
+from worker.devices import device_names
 from worker.draws import latent_points
+from worker.fast_paths import FastPaths, choose, taking
+from worker.models.networks.folding import fold_batch_norm
+from worker.precision import Precision, computing_in
 from worker.sources.pixels import encode_png, tile
 
 TURN_SECONDS = 1.0
 """A request that arrives waits about so long for the one in hand."""
-CPU_SLICE, GPU_SLICE = 64, 256
+CPU_SLICE, GPU_SLICE = 16, 256
 """Images per call of the network, padded to it: another batch size may round differently, and pixels with it."""
 GRID_IMAGES, GRID_COLUMNS = 64, 8
 WARM_MODELS = 4
@@ -53,7 +58,8 @@ def generate(
     folder = context.store.folder(context.resource_id)
     training = context.store.folder(request.training)
     provenance = _provenance(request, request.checkpoint, training)
-    sample, latent_size, image_size = _sampler(training, request.checkpoint)
+    fast_paths = choose(context.settings.fast_paths, device_names(context.settings.cpu_devices)[0])
+    sample, latent_size, image_size = _sampler(training, request.checkpoint, request.precision, fast_paths)
     began = time.monotonic()  # loading a model is not part of a turn, or a cold worker would never get to draw
 
     seconds = _seconds_so_far(folder)
@@ -84,9 +90,12 @@ def generate(
 
 
 @lru_cache(maxsize=WARM_MODELS)
-def _sampler(training: Path, step: int) -> tuple[Sampler, int, int]:
+def _sampler(training: Path, step: int, precision: Precision, fast_paths: FastPaths) -> tuple[Sampler, int, int]:
     """A training's generator at a step, ready to draw; the last few stay loaded."""
-    network = load_generator(training, step)
+    with computing_in(precision), taking(fast_paths):
+        network = load_generator(training, step)
+        if FastPath.FOLDED_BATCH_NORM in fast_paths:
+            network = fold_batch_norm(network)
     latent_size, image_size = network.input_shape[-1], network.output_shape[1]
     slice_size = GPU_SLICE if tf.config.list_logical_devices("GPU") else CPU_SLICE
 
@@ -94,7 +103,7 @@ def _sampler(training: Path, step: int) -> tuple[Sampler, int, int]:
         images = tf.cast(network(latents, training=False), tf.float32)
         return tf.cast(tf.round(255.0 * tf.clip_by_value(images, 0.0, 1.0)), tf.uint8)[..., 0]
 
-    draw = tf.function(to_grey, input_signature=[tf.TensorSpec((slice_size, latent_size), tf.float32)])
+    draw = tf.function(to_grey, autograph=False, input_signature=[tf.TensorSpec((slice_size, latent_size), tf.float32)])
 
     def sample(latents: NDArray[np.float32]) -> NDArray[np.uint8]:
         drawn = []

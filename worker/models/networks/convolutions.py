@@ -1,41 +1,77 @@
 """5x5 convolutions that keep their kernels, however they are computed (`worker.fast_paths`)."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
 from keras import layers
 
 from worker.contract.fast_paths import FastPath
-from worker.fast_paths import FastPaths, active
+from worker.fast_paths import active
 from worker.models.networks import toom_cook
 
 
-class Convolution(layers.Conv2D):  # type: ignore[misc] # Keras ships no types
-    """keras.layers.Conv2D, same padding."""
+class FreezableKernel:
+    """What the layers below share: a convolution of stride 1 with same padding, by a kernel made of the layer's own."""
+
+    input: tf.Tensor
+    """Of the layer, once it is in a network."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, padding="same", **options)
+        super().__init__(*arguments, **options)
         self._paths = active()
+        self._frozen: tf.Tensor | None = None
+
+    def freeze(self) -> None:
+        """Make once of the weights what each call makes of them; from now on the weights must not change."""
+        self._frozen = self._prepared(self.input.shape)
+
+    def _small_kernel(self) -> tf.Tensor:
+        """The kernel to convolve with, (r, r, channels, filters)."""
+        raise NotImplementedError
+
+    def _convolve(self, inputs: tf.Tensor) -> tf.Tensor:
+        """(B, H, W, channels) to (B, H, W, filters)."""
+        kernel = self._prepared(inputs.shape) if self._frozen is None else self._frozen
+        if kernel.shape.rank == toom_cook.KERNEL_RANK:
+            return toom_cook.convolve(inputs, kernel)
+        return tf.nn.conv2d(inputs, tf.cast(kernel, inputs.dtype), strides=1, padding="SAME")
+
+    def _prepared(self, inputs_shape: tf.TensorShape) -> tf.Tensor:
+        kernel = self._small_kernel()
+        if FastPath.TOOM_COOK in self._paths and toom_cook.pays(inputs_shape, kernel.shape):
+            return toom_cook.at_points(kernel)
+        return kernel
+
+
+class Convolution(FreezableKernel, layers.Conv2D):  # type: ignore[misc] # Keras ships no types
+    """keras.layers.Conv2D, same padding."""
+
+    def __init__(self, filters: int, kernel_size: int, *, padding: Literal["same"] = "same", **options: Any) -> None:
+        super().__init__(filters, kernel_size, padding=padding, **options)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         if self.strides != (1, 1):
             return super().call(inputs)
-        return tf.nn.bias_add(_convolve(inputs, _tensor(self.kernel), self._paths), _tensor(self.bias))
+        return tf.nn.bias_add(self._convolve(inputs), _tensor(self.bias))
+
+    def _small_kernel(self) -> tf.Tensor:
+        return _tensor(self.kernel)
 
 
-class TransposedConvolution(layers.Conv2DTranspose):  # type: ignore[misc] # Keras ships no types
+class TransposedConvolution(FreezableKernel, layers.Conv2DTranspose):  # type: ignore[misc] # Keras ships no types
     """keras.layers.Conv2DTranspose of stride 1, same padding."""
 
-    def __init__(self, filters: int, kernel_size: int, **options: Any) -> None:
-        super().__init__(filters, kernel_size, padding="same", **options)
-        self._paths = active()
+    def __init__(self, filters: int, kernel_size: int, *, padding: Literal["same"] = "same", **options: Any) -> None:
+        super().__init__(filters, kernel_size, padding=padding, **options)
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         if FastPath.MIRRORED_KERNELS not in self._paths:
             return super().call(inputs)
-        mirrored = tf.transpose(tf.reverse(_tensor(self.kernel), [0, 1]), (0, 1, 3, 2))
-        return tf.nn.bias_add(_convolve(inputs, mirrored, self._paths), _tensor(self.bias))
+        return tf.nn.bias_add(self._convolve(inputs), _tensor(self.bias))
+
+    def _small_kernel(self) -> tf.Tensor:
+        return tf.transpose(tf.reverse(_tensor(self.kernel), [0, 1]), (0, 1, 3, 2))
 
 
 class DoublingConvolution(TransposedConvolution):
@@ -49,16 +85,19 @@ class DoublingConvolution(TransposedConvolution):
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         if FastPath.SMALL_KERNELS not in self._paths:
             return super().call(tf.repeat(tf.repeat(inputs, 2, axis=1), 2, axis=2))
-        mirrored = tf.reverse(_tensor(self.kernel), [0, 1])
-        covers = tf.constant(COVERS, mirrored.dtype)
-        small = tf.einsum("pak,qbl,kloi->abipqo", covers, covers, mirrored)
-        small = tf.reshape(small, (3, 3, inputs.shape[-1], 4 * self.filters))
-        corners = _convolve(inputs, small, self._paths)
-        return tf.nn.bias_add(tf.nn.depth_to_space(corners, 2), _tensor(self.bias))
+        return tf.nn.bias_add(tf.nn.depth_to_space(self._convolve(inputs), 2), _tensor(self.bias))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         batch, height, width, _ = input_shape
         return batch, height and 2 * height, width and 2 * width, self.filters
+
+    def _small_kernel(self) -> tf.Tensor:
+        mirrored = super()._small_kernel()
+        if FastPath.SMALL_KERNELS not in self._paths:
+            return mirrored
+        covers = tf.constant(COVERS, mirrored.dtype)
+        small = tf.einsum("pak,qbl,klio->abipqo", covers, covers, mirrored)
+        return tf.reshape(small, (3, 3, small.shape[2], 4 * self.filters))
 
 
 COVERS = np.array(
@@ -68,13 +107,6 @@ COVERS = np.array(
     ]
 )
 """Along one axis: for the first and second half of a doubled pixel, which of 5 taps fall on which of 3 pixels."""
-
-
-def _convolve(inputs: tf.Tensor, kernel: tf.Tensor, paths: FastPaths) -> tf.Tensor:
-    """A convolution of stride 1 with same padding: inputs (B, H, W, C), kernel (r, r, C, F)."""
-    if FastPath.TOOM_COOK in paths and toom_cook.pays(inputs.shape, kernel.shape):
-        return toom_cook.convolve(inputs, kernel)
-    return tf.nn.conv2d(inputs, kernel, strides=1, padding="SAME")
 
 
 def _tensor(weight: Any) -> tf.Tensor:

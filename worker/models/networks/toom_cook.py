@@ -6,6 +6,7 @@ one point are a matrix product, which CPUs do best (Lavin and Gray 2016, arXiv:1
 is a linear map, so that TensorFlow derives gradients which cost as little.
 """
 
+import math
 from fractions import Fraction
 from functools import cache
 from typing import cast
@@ -24,6 +25,9 @@ LARGEST_MAP = 32
 WHOLE_TRANSFORM = 16
 """Pixels and points on a side up to which both axes are transformed at once."""
 
+KERNEL_RANK = 3
+"""Of a kernel at its points, by which it is told from a plain one."""
+
 Matrix = NDArray[np.float64]
 
 
@@ -38,31 +42,42 @@ def pays(inputs_shape: tf.TensorShape, kernel_shape: tf.TensorShape) -> bool:
     )
 
 
+def at_points(kernel: tf.Tensor) -> tf.Tensor:
+    """A kernel (r, r, C, F), r odd, as `convolve` takes it: (points, C, F).
+
+    Half precision is not enough for the points, so that they are float32 at the least.
+    """
+    taps, _, channels, filters = kernel.shape
+    dtype = _precise(kernel.dtype)
+    values = tf.matmul(_both_axes(_filter_evaluation(taps), dtype), _flat(tf.cast(kernel, dtype), taps**2))
+    return tf.reshape(values, (-1, channels, filters))
+
+
 def convolve(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """What tf.nn.conv2d(inputs, kernel, strides=1, padding="SAME") gives, for square maps.
+    """What tf.nn.conv2d(inputs, its kernel, strides=1, padding="SAME") gives, for square maps.
 
     Args:
         inputs: (B, S, S, C).
-        kernel: (r, r, C, F), r odd.
+        kernel: Of `at_points`.
 
     Returns:
-        (B, S, S, F), of the type of the inputs. Half precision is not enough for the points, so that everything is
-        computed in float32 at the least.
+        (B, S, S, F), of the type of the inputs.
     """
-    dtype = inputs.dtype if inputs.dtype == tf.float64 else tf.float32
+    dtype = _precise(inputs.dtype)
     side, channels = inputs.shape[1], inputs.shape[3]
-    taps, filters = kernel.shape[0], kernel.shape[3]
-    batch = tf.shape(inputs)[0]
-    points, tiles = TILE + taps - 1, -(-side // TILE)
+    points, filters = math.isqrt(kernel.shape[0]), kernel.shape[2]
+    taps, tiles, batch = points - TILE + 1, -(-side // TILE), tf.shape(inputs)[0]
 
     values = _evaluate(tf.cast(inputs, dtype), _tile_evaluation(side, taps))
-    values = tf.reshape(values, (points**2, tiles**2 * batch, channels))
-    weights = tf.matmul(_both_axes(_filter_evaluation(taps), dtype), _flat(tf.cast(kernel, dtype), taps**2))
-    products = tf.matmul(values, tf.reshape(weights, (points**2, channels, filters)))
+    products = tf.matmul(tf.reshape(values, (points**2, tiles**2 * batch, channels)), kernel)
     outputs = tf.matmul(_both_axes(_interpolation(taps), dtype), _flat(products, points**2))
     outputs = tf.reshape(outputs, (TILE, TILE, tiles, tiles, batch, filters))
-    outputs = tf.reshape(tf.transpose(outputs, (4, 2, 0, 3, 1, 5)), (batch, tiles * TILE, tiles * TILE, filters))
-    return tf.cast(outputs[:, :side, :side], inputs.dtype)
+    whole = tf.reshape(tf.transpose(outputs, (4, 2, 0, 3, 1, 5)), (batch, tiles * TILE, tiles * TILE, filters))
+    return tf.cast(whole[:, :side, :side], inputs.dtype)
+
+
+def _precise(dtype: tf.DType) -> tf.DType:
+    return dtype if dtype == tf.float64 else tf.float32
 
 
 def _evaluate(inputs: tf.Tensor, evaluation: NDArray[np.float64]) -> tf.Tensor:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
-from worker.models.networks.toom_cook import TILE, _matrices, convolve, pays
+from worker.models.networks.toom_cook import TILE, _matrices, at_points, convolve, pays
 
 
 @pytest.mark.parametrize("taps", [3, 5])
@@ -30,7 +30,7 @@ def test_a_convolution_is_scipys_in_every_channel(side: int, taps: int) -> None:
         expected[image, ..., filtered] += signal.correlate2d(
             inputs[image, ..., channel], kernel[..., channel, filtered], "same"
         )
-    np.testing.assert_allclose(convolve(tf.constant(inputs), tf.constant(kernel)), expected, atol=1e-9)
+    np.testing.assert_allclose(convolve(tf.constant(inputs), at_points(tf.constant(kernel))), expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("taps", [3, 5])
@@ -38,7 +38,7 @@ def test_float32_is_as_good_as_the_plain_convolution_needs(taps: int) -> None:
     random = np.random.default_rng(0)
     inputs, kernel = random.normal(size=(4, 8, 8, 64)), random.normal(size=(taps, taps, 64, 32))
     exact = tf.nn.conv2d(tf.constant(inputs), tf.constant(kernel), 1, "SAME").numpy()
-    ours = convolve(tf.constant(inputs, tf.float32), tf.constant(kernel, tf.float32)).numpy()
+    ours = convolve(tf.constant(inputs, tf.float32), at_points(tf.constant(kernel, tf.float32))).numpy()
     assert ours.dtype == np.float32
     assert np.abs(ours - exact).max() < 1e-4 * np.abs(exact).max()
 
@@ -48,7 +48,7 @@ def test_half_precision_comes_back_as_such_and_loses_no_more_than_that() -> None
     inputs = tf.constant(random.normal(size=(2, 8, 8, 32)), tf.bfloat16)
     kernel = tf.constant(random.normal(size=(5, 5, 32, 32)), tf.bfloat16)
     exact = tf.nn.conv2d(tf.cast(inputs, tf.float64), tf.cast(kernel, tf.float64), 1, "SAME").numpy()
-    ours = convolve(inputs, kernel)
+    ours = convolve(inputs, at_points(kernel))
     assert ours.dtype == tf.bfloat16
     assert np.abs(tf.cast(ours, tf.float64) - exact).max() < 2**-8 * np.abs(exact).max()
 
