@@ -8,6 +8,7 @@ import csv
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -29,12 +30,12 @@ LABEL_SEPARATOR = "|"
 class Dataset:
     """The images of a dataset and what is known of them, all in one order.
 
-    `images` is uint8 (images, size, size), memory-mapped; `splits` indexes worker.selection.SPLITS.
+    `images` is uint8 (images, size, size), memory-mapped; `splits` indexes worker.selection.SPLITS. What takes more
+    memory than a byte for an image is read when it is asked for.
     """
 
+    folder: Path
     images: NDArray[np.uint8]
-    labels: tuple[tuple[str, ...], ...]
-    patients: NDArray[np.int64]
     splits: NDArray[np.uint8]
 
     @classmethod
@@ -42,16 +43,22 @@ class Dataset:
         """Open what `prepare` has published; NotFound if there is nothing."""
         try:
             images = np.load(folder / IMAGES, mmap_mode="r")
-            with (folder / ITEMS).open(newline="", encoding="utf-8") as file:
-                items = [item for item in csv.DictReader(file) if item["index"]]
+            splits = np.fromiter((SPLITS.index(item["split"]) for item in _items(folder)), np.uint8)
         except FileNotFoundError as error:
             raise NotFound(f"The dataset {folder.name} has no images: prepare it first.") from error
-        return cls(
-            images=images,
-            labels=tuple(tuple(item["labels"].split(LABEL_SEPARATOR)) if item["labels"] else () for item in items),
-            patients=np.array([item["patient"] for item in items], np.int64),
-            splits=np.array([SPLITS.index(item["split"]) for item in items], np.uint8),
+        return cls(folder, images, splits)
+
+    @cached_property
+    def labels(self) -> tuple[tuple[str, ...], ...]:
+        """The findings of each image."""
+        return tuple(
+            tuple(item["labels"].split(LABEL_SEPARATOR)) if item["labels"] else () for item in _items(self.folder)
         )
+
+    @cached_property
+    def patients(self) -> NDArray[np.int64]:
+        """The patient of each image."""
+        return np.fromiter((int(item["patient"]) for item in _items(self.folder)), np.int64)
 
     @property
     def image_size(self) -> int:
@@ -61,6 +68,12 @@ class Dataset:
     def indices(self, split: str) -> NDArray[np.int64]:
         """Places in `images` of the images of `train`, `validation` or `test`."""
         return np.flatnonzero(self.splits == SPLITS.index(split))
+
+
+def _items(folder: Path) -> Iterator[dict[str, str]]:
+    """The lines of the images that are in the dataset."""
+    with (folder / ITEMS).open(newline="", encoding="utf-8") as file:
+        yield from (item for item in csv.DictReader(file) if item["index"])
 
 
 class ImagesWriter:

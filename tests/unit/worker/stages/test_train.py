@@ -114,12 +114,7 @@ def dataset(size: int, count: int = 10) -> Dataset:
     """Noise; the last three images are not for training, and are white, so that it shows if they are used."""
     images = np.random.default_rng(1).integers(0, 200, (count, size, size), np.uint8)
     images[-3:] = 255
-    return Dataset(
-        images=images,
-        labels=((),) * count,
-        patients=np.arange(count),
-        splits=np.array([0] * (count - 3) + [1, 2, 2], np.uint8),
-    )
+    return Dataset(Path(), images, np.array([0] * (count - 3) + [1, 2, 2], np.uint8))
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ class Silent:
 def run(root, cpu_devices=1, **more):
     store = Store(Path(root))
     images = np.random.default_rng(0).integers(0, 256, (12, 28, 28), np.uint8)
-    dataset = Dataset(images, ((),) * 12, np.arange(12), np.zeros(12, np.uint8))
+    dataset = Dataset(store.root, images, np.zeros(12, np.uint8))
     asked = {"dataset": "ds_" + 26 * "a", "batch_size": 4, "seed": 11, "checkpoint_every": 100} | more
     with store.scratch("training") as scratch:
         context = JobContext(
