@@ -4,7 +4,9 @@ UV_VERSION := 0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint up clean
+PEERS := .venv-peers
+
+.PHONY: setup demo test lint up bench bench-full quality peers clean
 
 setup: $(VENV)/.locked
 
@@ -26,5 +28,25 @@ lint: setup
 test: lint
 	$(BIN)/pytest --cov
 
+# What is measured, against what, and what came out: docs/benchmarks.md
+bench: setup peers
+	$(BIN)/python benchmarks/preparation.py $(BENCH)
+	$(BIN)/python benchmarks/generation.py $(BENCH)
+	$(BIN)/python benchmarks/training.py --torch $(PEERS)/bin/python $(BENCH)
+	$(BIN)/python benchmarks/api.py $(BENCH)
+
+bench-full:
+	@$(MAKE) bench BENCH=--full
+
+quality: setup
+	$(BIN)/python benchmarks/quality.py
+
+peers: $(PEERS)/.installed
+
+$(PEERS)/.installed: benchmarks/peers/requirements.txt
+	python3 -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet -r benchmarks/peers/requirements.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	rm -rf $(VENV) $(PEERS) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov

@@ -95,10 +95,7 @@ class Client:
 
     def preview(self, source: str, **request: Any) -> dict[str, Any]:
         """What `select` would select, at once: images, counts and attrition."""
-        result: dict[str, Any] = self._json("POST", "/v1/datasets?dry_run=true", {"source": source, **request})[
-            "result"
-        ]
-        return result
+        return self._dry_run(Kind.DATASET, {"source": source, **request})
 
     def select(
         self, source: str, *, wait: bool = True, on_progress: OnProgress | None = None, **request: Any
@@ -118,9 +115,21 @@ class Client:
         **request: Any,
     ) -> Resource:
         """Train a family on a dataset; further keywords are the fields of `POST /v1/trainings`."""
-        choice = {"family": family, "preset": preset, "hyperparameters": dict(hyperparameters or {})}
-        model = {name: value for name, value in choice.items() if value is not None}
+        model = _model_choice(family, preset, hyperparameters)
         return self._submit(Kind.TRAINING, {"dataset": _id(dataset), "model": model, **request}, wait, on_progress)
+
+    def forecast(
+        self,
+        dataset: Resource | str,
+        *,
+        family: str | None = None,
+        preset: str | None = None,
+        hyperparameters: Mapping[str, Any] | None = None,
+        **request: Any,
+    ) -> dict[str, Any]:
+        """What `train` would take, without training: parameters, operations per step, memory."""
+        model = _model_choice(family, preset, hyperparameters)
+        return self._dry_run(Kind.TRAINING, {"dataset": _id(dataset), "model": model, **request})
 
     def resume(
         self,
@@ -187,6 +196,10 @@ class Client:
         finally:
             partial.unlink(missing_ok=True)
 
+    def _dry_run(self, kind: Kind, request: dict[str, Any]) -> dict[str, Any]:
+        result: dict[str, Any] = self._json("POST", f"/v1/{kind.collection}?dry_run=true", request)["result"]
+        return result
+
     def _submit(self, kind: Kind, request: dict[str, Any], wait: bool, on_progress: OnProgress | None) -> Resource:
         path = f"/v1/{kind.collection}"
         if not wait:
@@ -229,6 +242,11 @@ class Client:
 
 def _id(resource: Resource | str) -> str:
     return resource if isinstance(resource, str) else str(resource["id"])
+
+
+def _model_choice(family: str | None, preset: str | None, hyperparameters: Mapping[str, Any] | None) -> dict[str, Any]:
+    choice = {"family": family, "preset": preset, "hyperparameters": dict(hyperparameters or {})}
+    return {name: value for name, value in choice.items() if value is not None}
 
 
 def _path(resource_id: str) -> str:

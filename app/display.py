@@ -109,6 +109,26 @@ def selection_tables(result: dict[str, Any]) -> Iterator[Table]:
     yield counts
 
 
+def forecast_table(result: dict[str, Any]) -> Table:
+    """What a training would take."""
+    table = Table(title=f"{result['steps']:,} steps, {result['images_seen']:,} real images", show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    for network, count in result["parameters"].items():
+        table.add_row(f"parameters, {network}", f"{count:,}")
+    table.add_section()
+    for name, field in (("a step", "flops_per_step"), ("a step without fast paths", "flops_per_step_plain")):
+        table.add_row(name, f"{result[field] / 1e9:,.1f} GFLOP")
+    table.add_section()
+    for part, size in result["memory_bytes"].items():
+        table.add_row("memory per device, about" if part == "total" else f"  {part}", f"{size / 2**20:,.1f} MiB")
+    table.add_section()
+    table.add_row("devices", str(result["devices"]))
+    table.add_row("precision", result["precision"])
+    table.add_row("fast paths", "\n".join(result["fast_paths"]) or "none")
+    return table
+
+
 def listing(title: str, rows: list[dict[str, Any]], columns: dict[str, Callable[[dict[str, Any]], str]]) -> Table:
     """A table of things, a row each."""
     table = Table(*columns, title=title)

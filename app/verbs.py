@@ -136,6 +136,7 @@ def select(
 @click.option("--batch-size", type=int, default=256, show_default=True, help="Images per step, over all devices.")
 @click.option("--devices", default="all", show_default=True, help="How many, or all.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws initial weights and batches.")
+@click.option("--dry-run", is_flag=True, help="Only show what it would take.")
 @_no_wait
 @_as_json
 @explained
@@ -148,29 +149,29 @@ def train(
     batch_size: int,
     devices: str,
     seed: int,
+    dry_run: bool,
     no_wait: bool,
     as_json: bool,
 ) -> None:
     """Train a family of models on DATASET."""
+    from app.display import forecast_table
+
     hyperparameters = dict(_setting(each) for each in settings)
     with _client() as client:
-        family = family or _fitting_family(client, dataset)
-        _run_job(
-            "train",
-            as_json,
-            lambda bar: client.train(
-                dataset,
-                family=family,
-                preset=preset,
-                hyperparameters=hyperparameters,
-                steps=steps,
-                batch_size=batch_size,
-                devices=int(devices) if devices.isdigit() else devices,
-                seed=seed,
-                wait=not no_wait,
-                on_progress=bar,
-            ),
-        )
+        request: dict[str, Any] = {
+            "family": family or _fitting_family(client, dataset),
+            "preset": preset,
+            "hyperparameters": hyperparameters,
+            "steps": steps,
+            "batch_size": batch_size,
+            "devices": int(devices) if devices.isdigit() else devices,
+            "seed": seed,
+        }
+        if dry_run:
+            result = client.forecast(dataset, **request)
+            _show(result, as_json, lambda: [forecast_table(result)])
+        else:
+            _run_job("train", as_json, lambda bar: client.train(dataset, wait=not no_wait, on_progress=bar, **request))
 
 
 @click.command()

@@ -7,6 +7,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -41,6 +42,17 @@ def take_turns(contenders: Mapping[str, Turn], rounds: int) -> dict[str, list[fl
         for name, turn in contenders.items():
             seconds[name].append(turn())
     return seconds
+
+
+def timed(work: Callable[[], object]) -> Turn:
+    """A turn that does some work once."""
+
+    def turn() -> float:
+        began = time.perf_counter()
+        work()
+        return time.perf_counter() - began
+
+    return turn
 
 
 def compare(seconds: Mapping[str, Sequence[float]], items: int) -> list[Row]:
@@ -108,6 +120,10 @@ def machine() -> dict[str, Any]:
     }
 
 
+NATIVE_BFLOAT16 = bool({"avx512_bf16", "amx_bf16"} & set(machine()["instructions"]))
+"""Whether this machine's CPU computes in bfloat16; it only stores it otherwise."""
+
+
 class Peer:
     """A contender in a process of its own (see `peers/serving.py`); a context manager that ends it."""
 
@@ -115,6 +131,7 @@ class Peer:
         self.name = f"{script} {variant}"
         self._process = subprocess.Popen(
             [interpreter, str(PEERS / script), task, variant],
+            env=os.environ | {"TF_ENABLE_ONEDNN_OPTS": "1"},  # the 2018 loop would take three times as long
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

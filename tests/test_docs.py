@@ -21,7 +21,7 @@ from worker.contract import errors
 from worker.contract.errors import InvalidRequest
 from worker.contract.requests import DatasetRequest, GenerationRequest, ModelChoice, TrainingRequest, Where
 from worker.contract.resources import Progress, Resource
-from worker.contract.results import DatasetResult, FamilyDescription, GenerationResult, TrainingResult
+from worker.contract.results import DatasetResult, FamilyDescription, GenerationResult, TrainingForecast, TrainingResult
 from worker.contract.settings import Settings
 from worker.sources.registry import SourceSummary
 
@@ -46,6 +46,7 @@ EXAMPLES: Mapping[str, type[BaseModel]] = {
     "Datasets": DatasetResult,
     "Models": FamilyDescription,
     "Trainings": TrainingResult,
+    "What a training would take": TrainingForecast,
     "Generations": GenerationResult,
     "System": WorkerInfo,
 }

@@ -70,6 +70,20 @@ def generate_images(resource_id: str, run: int, turn: int = 0) -> Retry | None:
     return _attempt(resource_id, run, stage, turn)
 
 
+def describe_training(request: dict[str, Any]) -> dict[str, Any]:
+    """What a training would take: `{"result": …}`, or `{"error": …}` with the problem. Nothing of it is kept."""
+    from worker.dataset import Dataset
+    from worker.stages.foresee import foresee
+
+    settings, store, _ = _environment()
+    training = TrainingRequest.model_validate(request)
+    try:
+        forecast = foresee(training, Dataset.open(store.folder(training.dataset)), settings)
+    except RaganError as error:
+        return {"error": error.problem().model_dump(mode="json")}
+    return {"result": forecast.model_dump(mode="json")}
+
+
 class _RedisReporter:
     """A job's line to the outside; progress that cannot be shown is not worth failing for."""
 

@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 
 from app import media
 from app.devices import check_devices
+from app.forecast import forecast
 from app.routes.resources import PROBLEMS, SUBMITTED, DryRun, Wait, accepted, check_kind, submit
 from app.services import Services, Use
 from worker.contract.checkpoints import list_checkpoints
@@ -39,12 +40,14 @@ async def create_training(
     use: Use,
     request: TrainingRequest,
     patience: Wait,
-    dry_run: Annotated[bool, Query(description="Only check the request and fill it in.")] = False,
+    dry_run: Annotated[bool, Query(description="Only say what it would take.")] = False,
 ) -> Any:
     """Queue a training; its hyper-parameters are checked against the family's schema and filled in."""
     complete = await run_in_threadpool(_complete, use, request)
     if dry_run:
-        return JSONResponse(DryRun(request=complete.model_dump(mode="json"), result=None).model_dump(mode="json"))
+        expected = await forecast(complete, redis=use.redis, streams=use.streams)
+        body = DryRun(request=complete.model_dump(mode="json"), result=expected.model_dump(mode="json"))
+        return JSONResponse(body.model_dump(mode="json"))
     return await submit(use, Kind.TRAINING, complete, patience)
 
 

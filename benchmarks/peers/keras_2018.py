@@ -6,7 +6,7 @@ As in that script, the discriminator's weights are trained while the generator's
 import keras
 import numpy as np
 from keras import layers
-from serving import Task, read_arguments, serve
+from serving import Task, one_by_one, read_arguments, serve
 
 
 def generator(task: Task) -> keras.Model:
@@ -63,7 +63,7 @@ def main() -> None:
         adversarial.train_on_batch(latents(), targets[:batch])
 
     parameters = sum(int(np.prod(weight.shape)) for weight in [*g.trainable_weights, *d.trainable_weights])
-    serve(step, parameters, f"Keras {keras.__version__}, float32")
+    serve(one_by_one(step), parameters, f"Keras {keras.__version__}, float32")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import itertools
 
 import numpy as np
 import torch
-from serving import Task, read_arguments, serve
+from serving import Task, one_by_one, read_arguments, serve
 from torch import nn
 from torch.nn import functional
 
@@ -118,7 +118,11 @@ def main() -> None:
     pair = Pair(task, rewritten=variant != "example", precision=precision)
     parameters = sum(weight.numel() for weight in itertools.chain(pair.g.parameters(), pair.d.parameters()))
     step = pair.example if variant == "example" else pair.best
-    serve(step, parameters, f"PyTorch {torch.__version__}, channels last, {str(precision).removeprefix('torch.')}")
+    serve(
+        one_by_one(step),
+        parameters,
+        f"PyTorch {torch.__version__}, channels last, {str(precision).removeprefix('torch.')}",
+    )
 
 
 if __name__ == "__main__":

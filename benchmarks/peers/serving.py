@@ -27,6 +27,8 @@ class Task:
     learning_rate_d: float
     learning_rate_g: float
     threads: int
+    width: float = 1.0
+    devices: int = 1
 
 
 def read_arguments(variants: tuple[str, ...]) -> tuple[Task, str]:
@@ -38,13 +40,21 @@ def read_arguments(variants: tuple[str, ...]) -> tuple[Task, str]:
     return Task(**json.loads(arguments.task)), arguments.variant
 
 
-def serve(step: Callable[[], object], parameters: int, settings: str) -> None:
+def one_by_one(step: Callable[[], object]) -> Callable[[int], object]:
+    """Takes as many steps as it is told."""
+
+    def take(steps: int) -> None:
+        for _ in range(steps):
+            step()
+
+    return take
+
+
+def serve(take: Callable[[int], object], parameters: int, settings: str) -> None:
     """Warm up, tell so, and take steps as asked until standard input ends."""
-    for _ in range(WARM_UP_STEPS):
-        step()
+    take(WARM_UP_STEPS)
     print(json.dumps({"parameters": parameters, "settings": settings}), flush=True)
     for line in sys.stdin:
         began = time.perf_counter()
-        for _ in range(int(line)):
-            step()
+        take(int(line))
         print(time.perf_counter() - began, flush=True)

@@ -56,6 +56,14 @@ def test_from_a_selection_to_synthetic_images(http, source, matches, width):
         "checkpoint_every": 4,
         "keep_checkpoints": 2,
     }
+    before = http.get("/v1/trainings?limit=1").json()["data"]
+    foreseen = http.post("/v1/trainings?dry_run=true", json=request)
+    assert foreseen.status_code == 200, foreseen.text
+    forecast = foreseen.json()["result"]
+    assert (forecast["devices"], forecast["images_seen"]) == (2, 40_000)
+    assert forecast["flops_per_step"] < forecast["flops_per_step_plain"]
+    assert http.get("/v1/trainings?limit=1").json()["data"] == before
+
     training = post(http, "/v1/trainings", request)
     links = training["links"]
     running = poll(http, links["self"], lambda now: bool(now["progress"]) and now["progress"]["done"] >= 5)
@@ -77,6 +85,8 @@ def test_from_a_selection_to_synthetic_images(http, source, matches, width):
     assert post(http, links["resume"], {"steps": total})["status"] == "queued"
     finished = poll(http, links["self"], ended)
     assert (finished["status"], finished["result"]["steps"]) == ("succeeded", total)
+    for name in ("precision", "fast_paths"):
+        assert finished["result"][name] == forecast[name]
     rows = [json.loads(line) for line in http.get(links["metrics"]).text.splitlines()]
     assert [row["step"] for row in rows] == list(range(1, total + 1))
     assert all(np.isfinite(list(row.values())).all() for row in rows)
@@ -141,6 +151,12 @@ def test_more_devices_than_any_worker_has_are_refused(http, trained):
     dataset = http.get(f"/v1/trainings/{trained}").json()["request"]["dataset"]
     response = http.post("/v1/trainings", json={"dataset": dataset, "devices": 3, "batch_size": 3})
     assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, "#/devices")
+
+
+def test_a_dry_run_refuses_what_a_training_would(http, trained):
+    dataset = http.get(f"/v1/trainings/{trained}").json()["request"]["dataset"]
+    response = http.post("/v1/trainings?dry_run=true", json={"dataset": dataset, "model": {"family": "dcgan64"}})
+    assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, "#/model/family")
 
 
 @pytest.fixture(scope="session")

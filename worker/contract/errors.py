@@ -96,6 +96,10 @@ class QueueUnavailable(RaganError):
     """The queue cannot be reached."""
 
 
+class NoWorkerAnswers(QueueUnavailable):
+    """No worker answers."""
+
+
 class StoreUnavailable(RaganError):
     """The store cannot be used."""
 

@@ -1,5 +1,6 @@
 """Queues, the functions that may be queued, and the connection both sides use."""
 
+import uuid
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
@@ -12,6 +13,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from worker.contract.errors import MalformedRequest, QueueUnavailable
+from worker.contract.requests import TrainingRequest
 from worker.contract.resources import Kind
 from worker.contract.settings import Settings
 
@@ -29,7 +31,13 @@ ROUTES: Mapping[Kind, tuple[QueueName, str]] = {
     Kind.TRAINING: (QueueName.TRAIN, "worker.jobs.train_model"),
     Kind.GENERATION: (QueueName.GENERATE, "worker.jobs.generate_images"),
 }
-"""Where each kind's work waits, and the only functions a queue entry may name."""
+"""Where each kind's work waits, and what does it."""
+DESCRIBE_TRAINING = "worker.jobs.describe_training"
+"""Answers the dry run of a training. It waits with the generations, for their worker has TensorFlow loaded."""
+ALLOWED = frozenset({DESCRIBE_TRAINING, *(function for _, function in ROUTES.values())})
+"""The only functions a queue entry may name."""
+ANSWER_SECONDS = 20
+"""For so long somebody waits for an answer; after it, neither question nor answer is of use."""
 
 WITHOUT_END = 1_000_000
 """RQ shall always start a job again whose process died; when it has died too often is decided in `worker.jobs`."""
@@ -41,11 +49,11 @@ PATIENT_RETRY = RetryPolicy(ExponentialBackoff(base=0.05, cap=1.0), retries=300)
 
 
 class AllowListedJob(Job):
-    """An RQ job that runs only what `ROUTES` names: whoever can write to Redis could else name any function."""
+    """An RQ job that runs only what is `ALLOWED`: whoever can write to Redis could else name any function."""
 
     @property
     def func(self) -> Callable[..., Any]:
-        if self.func_name not in {function for _, function in ROUTES.values()}:
+        if self.func_name not in ALLOWED:
             raise MalformedRequest(f"The queue holds a job for {self.func_name!r}, which RaGAN does not run.")
         function: Callable[..., Any] = super().func
         return function
@@ -89,6 +97,20 @@ def enqueue(redis: Redis, kind: Kind, resource_id: str, run: int, turn: int = 0)
         result_ttl=0,
         failure_ttl=FAILURE_TTL_SECONDS,
         retry=Retry(max=WITHOUT_END),
+    )
+
+
+def ask_about_training(redis: Redis, request: TrainingRequest) -> Job:
+    """Ask what a training would take, ahead of all that waits; the answer becomes the result of RQ's job."""
+    return queue(QueueName.GENERATE, redis).enqueue_call(
+        DESCRIBE_TRAINING,
+        args=(request.model_dump(mode="json"),),
+        job_id=f"forecast-{uuid.uuid4().hex}",
+        at_front=True,
+        timeout=ANSWER_SECONDS,
+        ttl=ANSWER_SECONDS,
+        result_ttl=ANSWER_SECONDS,
+        failure_ttl=FAILURE_TTL_SECONDS,
     )
 
 

@@ -84,6 +84,32 @@ class TrainingResult(_Result):
     checkpoints: tuple[int, ...]
 
 
+class MemoryForecast(_Result):
+    """Bytes on each device while a training runs: an estimate, without what the libraries themselves need."""
+
+    total: int
+    weights: int
+    optimizers: int
+    gradients: int = Field(description="Of the larger network; the two are taught in turn.")
+    activations: int = Field(description="The most that waits at once for a backward pass, of a device's share.")
+    average: int = Field(description="The averaged generator; 0 without one.")
+    data: int = Field(description="The images, where the whole dataset is kept on the device, else 0.")
+
+
+class TrainingForecast(_Result):
+    """What a training would take, as far as it can be known without a step: the result of its dry run."""
+
+    steps: int
+    images_seen: int = Field(description="Real images, over all steps.")
+    parameters: dict[str, int] = Field(description="Of these hyper-parameters, by network.")
+    flops_per_step: int = Field(description="Over all devices; 2 for a multiplication with its addition.")
+    flops_per_step_plain: int = Field(description="The same without any fast path.")
+    memory_bytes: MemoryForecast
+    devices: int
+    precision: str
+    fast_paths: tuple[str, ...] = Field(description="The faster ways of computing that would be taken.")
+
+
 class GenerationResult(_Result):
     """What was drawn, and its provenance."""
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -94,27 +95,35 @@ def _sampler(training: Path, step: int, precision: Precision, fast_paths: FastPa
     """A training's generator at a step, ready to draw; the last few stay loaded."""
     with computing_in(precision), taking(fast_paths):
         network = load_generator(training, step)
-        if FastPath.FOLDED_BATCH_NORM in fast_paths:
-            network = fold_batch_norm(network)
-    latent_size, image_size = network.input_shape[-1], network.output_shape[1]
-    slice_size = GPU_SLICE if tf.config.list_logical_devices("GPU") else CPU_SLICE
+        return sampler_of(network, fast_paths), network.input_shape[-1], network.output_shape[1]
+
+
+def sampler_of(network: keras.Model, fast_paths: FastPaths) -> Sampler:
+    """Draws uint8 images (B, S, S) for latent points (B, latent_size), of any number, by a network as it is now."""
+    folded = fold_batch_norm(network) if FastPath.FOLDED_BATCH_NORM in fast_paths else network
+    size, latent_size = slice_size(), network.input_shape[-1]
 
     def to_grey(latents: tf.Tensor) -> tf.Tensor:
-        images = tf.cast(network(latents, training=False), tf.float32)
+        images = tf.cast(folded(latents, training=False), tf.float32)
         return tf.cast(tf.round(255.0 * tf.clip_by_value(images, 0.0, 1.0)), tf.uint8)[..., 0]
 
-    draw = tf.function(to_grey, autograph=False, input_signature=[tf.TensorSpec((slice_size, latent_size), tf.float32)])
+    draw = tf.function(to_grey, autograph=False, input_signature=[tf.TensorSpec((size, latent_size), tf.float32)])
 
     def sample(latents: NDArray[np.float32]) -> NDArray[np.uint8]:
         drawn = []
-        for start in range(0, len(latents), slice_size):
-            part = latents[start : start + slice_size]
-            padded = np.zeros((slice_size, latent_size), np.float32)
+        for start in range(0, len(latents), size):
+            part = latents[start : start + size]
+            padded = np.zeros((size, latent_size), np.float32)
             padded[: len(part)] = part
             drawn.append(draw(tf.constant(padded)).numpy()[: len(part)])
         return np.concatenate(drawn)
 
-    return sample, latent_size, image_size
+    return sample
+
+
+def slice_size() -> int:
+    """Images per call of the network on this worker's kind of device."""
+    return GPU_SLICE if tf.config.list_logical_devices("GPU") else CPU_SLICE
 
 
 def _provenance(request: GenerationRequest, step: int, training: Path) -> dict[str, str]:

@@ -19,7 +19,7 @@ from worker.contract.checkpoints import RECORD_FILE, CheckpointRecord, checkpoin
 from worker.contract.queues import AllowListedJob, QueueName, queue
 from worker.contract.requests import GenerationRequest, TrainingRequest
 from worker.contract.resources import Kind, Manifest, RequestRecord, Status
-from worker.contract.results import FamilyDescription
+from worker.contract.results import FamilyDescription, MemoryForecast, TrainingForecast
 from worker.contract.settings import Settings
 from worker.contract.store import Store
 from worker.sources.pixels import encode_png, tile
@@ -116,6 +116,24 @@ def family(store: Store) -> FamilyDescription:
     )
     store.publish_family(description)
     return description
+
+
+@pytest.fixture
+def forecast() -> TrainingForecast:
+    """What a worker would say of a training."""
+    return TrainingForecast(
+        steps=30,
+        images_seen=7680,
+        parameters={"generator": 10, "discriminator": 20},
+        flops_per_step=500_000_000,
+        flops_per_step_plain=1_000_000_000,
+        memory_bytes=MemoryForecast(
+            total=2 * 2**20, weights=2**20, optimizers=0, gradients=0, activations=2**20, average=0, data=0
+        ),
+        devices=1,
+        precision="float32",
+        fast_paths=("small_kernels", "toom_cook"),
+    )
 
 
 def write_ended(store: Store, kind: Kind, request: dict[str, Any], result: dict[str, Any] | None, **fields: Any) -> str:

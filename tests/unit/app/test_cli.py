@@ -67,6 +67,18 @@ def test_trains_and_generates_by_the_same_words_as_the_contract(ragan, family, d
     assert json.loads(ragan("resume", training, "--steps", 40, "--no-wait", "--json").stdout)["status"] == "queued"
 
 
+def test_shows_what_a_training_would_take(ragan, family, dataset, forecast, monkeypatch):
+    async def foreseen(request, **_):
+        return forecast.model_copy(update={"steps": request.steps})
+
+    monkeypatch.setattr("app.routes.trainings.forecast", foreseen)
+    arguments = ["train", dataset, "--family", "tiny16", "--steps", 1234, "--dry-run"]
+    output = ragan(*arguments).output
+    for shown in ("1,234 steps", "parameters, generator", "0.5 GFLOP", "2.0 MiB", "toom_cook"):
+        assert shown in output
+    assert json.loads(ragan(*arguments, "--json").stdout)["memory_bytes"]["total"] == 2 * 2**20
+
+
 def test_a_failed_job_is_a_failed_command(ragan, work):
     queued = json.loads(ragan("select", "clinic", "--age", 119, 120, "--no-wait", "--json").stdout)
     work(QueueName.PREPARE)

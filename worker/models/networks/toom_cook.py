@@ -20,7 +20,7 @@ TILE = 4
 POINTS = (0, 1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2))
 """Where polynomials are evaluated, beside infinity; small, so that little is lost to rounding."""
 FEWEST_CHANNELS = 32
-LARGEST_MAP = 32
+LARGEST_MAP = 64
 """Pixels on a side. With fewer channels or larger maps the transforms cost more than the products save."""
 WHOLE_TRANSFORM = 16
 """Pixels and points on a side up to which both axes are transformed at once."""

@@ -5,7 +5,17 @@ from rq import SimpleWorker
 from rq.serializers import JSONSerializer
 
 from worker.contract.errors import MalformedRequest
-from worker.contract.queues import ROUTES, AllowListedJob, QueueName, enqueue, queue, rq_job_id
+from worker.contract.queues import (
+    ANSWER_SECONDS,
+    ROUTES,
+    AllowListedJob,
+    QueueName,
+    ask_about_training,
+    enqueue,
+    queue,
+    rq_job_id,
+)
+from worker.contract.requests import TrainingRequest
 from worker.contract.resources import Kind
 
 
@@ -18,6 +28,16 @@ def test_work_waits_as_json_in_the_queue_of_its_kind(redis, kind):
     assert (job.id, job.func_name, job.args) == (rq_job_id(resource, 1), function, [resource, 1])
     assert json.loads(JSONSerializer.dumps([job.func_name]))
     assert job.timeout == -1
+
+
+def test_a_question_passes_the_work_that_waits_and_is_gone_when_nobody_waits_for_it(redis):
+    enqueue(redis, Kind.GENERATION, Kind.GENERATION.new_id(), 1)
+    request = TrainingRequest(dataset=Kind.DATASET.new_id())
+    asked = ask_about_training(redis, request)
+    first, _ = queue(QueueName.GENERATE, redis).jobs
+    assert (first.id, first.args) == (asked.id, [request.model_dump(mode="json")])
+    assert callable(first.func)
+    assert 0 < redis.ttl(first.key) <= ANSWER_SECONDS
 
 
 @pytest.mark.parametrize("function", ["os.system", "worker.jobs.fail_dead_job", "builtins.exec"])

@@ -1,0 +1,160 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from worker.contract.errors import InvalidRequest, UnknownFamily
+from worker.contract.fast_paths import FastPath
+from worker.contract.requests import TrainingRequest
+from worker.contract.resources import Kind
+from worker.contract.settings import Settings
+from worker.dataset import Dataset
+from worker.stages.foresee import foresee
+
+BATCH = 256
+COUNTABLE = """
+from typing import ClassVar
+
+from keras import Input, Sequential, layers
+
+from worker.models.base import CommonHyperparameters, Family
+
+
+class Countable(Family[CommonHyperparameters]):
+    name = "countable"
+    title = "8x8, with layers whose work can be counted by hand"
+    reference = "none"
+    image_size = 8
+    hyperparameters = CommonHyperparameters
+    presets: ClassVar = {"default": CommonHyperparameters(ema_decay=0), "reference": CommonHyperparameters()}
+
+    def generator(self, hyperparameters):
+        return Sequential([
+            Input((100,)),
+            layers.Dense(512, activation="relu"),
+            layers.Dense(64, activation="sigmoid", dtype="float32"),
+            layers.Reshape((8, 8, 1), dtype="float32"),
+        ])
+
+    def discriminator(self, hyperparameters):
+        return Sequential([
+            Input((8, 8, 1)),
+            layers.Conv2D(32, 5, strides=2, padding="same", activation="relu"),
+            layers.Conv2D(64, 3, padding="same", activation="relu"),
+            layers.Flatten(),
+            layers.Dense(1, dtype="float32"),
+        ])
+"""
+GENERATOR = (2 * 100 * 512, 2 * 512 * 64)
+DISCRIMINATOR = (2 * 4 * 4 * 32 * 5 * 5, 2 * 4 * 4 * 64 * 3 * 3 * 32, 2 * 4 * 4 * 64)
+"""Operations of each layer for an image: 2 times outputs times inputs of each."""
+GENERATOR_PARAMETERS = 100 * 512 + 512 + 512 * 64 + 64
+DISCRIMINATOR_PARAMETERS = (5 * 5 * 32 + 32) + (3 * 3 * 32 * 64 + 64) + (4 * 4 * 64 + 1)
+GENERATED = 100 + 512 + 64
+LAST_MAP = 4 * 4 * 64
+JUDGED = 4 * 4 * 32 + LAST_MAP
+"""Values for an image that a backward pass reads."""
+
+
+@pytest.fixture
+def countable(install):
+    install("countable_family", COUNTABLE, "Countable")
+    return "countable"
+
+
+def forecast_of(family, *, batch_size=BATCH, image_size=8, fast_paths=frozenset(), hyperparameters=None, **fields):
+    request = TrainingRequest(
+        dataset=Kind.DATASET.new_id(),
+        model={"family": family, "hyperparameters": hyperparameters or {}},
+        batch_size=batch_size,
+        **({"precision": "float32", "steps": 10} | fields),
+    )
+    images = np.zeros((5, image_size, image_size), np.uint8)
+    of_the_first_three_to_train = np.array([0, 0, 0, 1, 2], np.uint8)
+    dataset = Dataset(Path(), images, of_the_first_three_to_train)
+    return foresee(request, dataset, Settings(fast_paths=fast_paths))
+
+
+def judging(images):
+    """Operations of the discriminator's way there, and of the way back to every input but the first layer's."""
+    return images * (2 * sum(DISCRIMINATOR) + sum(DISCRIMINATOR[1:]))
+
+
+def test_operations_are_those_of_a_step_that_computes_nothing_in_vain(countable):
+    there = BATCH * sum(GENERATOR)
+    teach_discriminator = there + judging(2 * BATCH)
+    # The discriminator hands back, but does not learn: its weights' gradients are not among the work.
+    teach_generator = there + BATCH * 2 * sum(DISCRIMINATOR) + BATCH * (sum(GENERATOR) + GENERATOR[1])
+    plain = forecast_of(countable)
+    assert plain.flops_per_step == pytest.approx(teach_discriminator + teach_generator, rel=0.02)
+    assert plain.flops_per_step == plain.flops_per_step_plain
+    twice = forecast_of(countable, hyperparameters={"d_steps": 2})
+    assert twice.flops_per_step == pytest.approx(2 * teach_discriminator + teach_generator, rel=0.02)
+    once = forecast_of(countable, fast_paths=frozenset({FastPath.ONE_GENERATOR_PASS}))
+    assert once.flops_per_step == pytest.approx(teach_discriminator + teach_generator - there, rel=0.02)
+    assert once.flops_per_step_plain == plain.flops_per_step
+
+
+def test_memory_is_what_weights_and_waiting_values_take(countable):
+    plain = forecast_of(countable).memory_bytes
+    assert plain.weights == 4 * (GENERATOR_PARAMETERS + DISCRIMINATOR_PARAMETERS)
+    assert plain.optimizers == pytest.approx(plain.weights, abs=32)  # a slot for each weight, and some counters
+    assert plain.gradients == 4 * max(GENERATOR_PARAMETERS, DISCRIMINATOR_PARAMETERS)
+    assert (plain.average, plain.data) == (0, 0)
+    assert plain.activations == pytest.approx(4 * BATCH * max(2 * (64 + JUDGED), GENERATED + JUDGED), rel=0.02)
+    parts = plain.model_dump()
+    assert parts.pop("total") == sum(parts.values())
+
+
+def test_images_that_teach_both_networks_wait_for_the_second(countable):
+    once = forecast_of(countable, fast_paths=frozenset({FastPath.ONE_GENERATOR_PASS})).memory_bytes
+    assert once.activations == pytest.approx(4 * BATCH * (GENERATED + 2 * (64 + JUDGED)), rel=0.02)
+
+
+def test_an_average_and_a_dataset_on_the_device_take_memory_too(countable):
+    fast_paths = frozenset({FastPath.RESIDENT_DATA})
+    memory = forecast_of(countable, fast_paths=fast_paths, hyperparameters={"ema_decay": 0.9}).memory_bytes
+    assert memory.average == 4 * GENERATOR_PARAMETERS
+    assert memory.data == 3 * 8 * 8
+
+
+def test_in_half_precision_two_bytes_wait_where_layers_compute_in_it(countable):
+    whole, half = (forecast_of(countable, precision=precision) for precision in ("float32", "bfloat16"))
+    assert (whole.precision, half.precision) == ("float32", "bfloat16")
+    assert half.memory_bytes.weights == whole.memory_bytes.weights
+    # The last layer, which is float32, takes a copy of the map before it.
+    waiting = 2 * BATCH * (2 * (64 + JUDGED) + 4 * LAST_MAP)
+    assert half.memory_bytes.activations == pytest.approx(waiting, rel=0.02)
+    assert half.flops_per_step == pytest.approx(whole.flops_per_step, rel=0.02)
+
+
+def test_devices_share_the_batch_and_each_holds_the_weights(countable, monkeypatch):
+    alone = forecast_of(countable)
+    monkeypatch.setattr("worker.stages.foresee.device_names", lambda _: ("CPU:0", "CPU:1", "CPU:2", "CPU:3"))
+    together, two = forecast_of(countable), forecast_of(countable, devices=2)
+    assert (together.devices, two.devices) == (4, 2)
+    assert together.flops_per_step == pytest.approx(alone.flops_per_step, rel=0.02)
+    assert together.memory_bytes.activations == pytest.approx(alone.memory_bytes.activations / 4, rel=0.02)
+    assert together.memory_bytes.weights == alone.memory_bytes.weights
+    assert together.images_seen == alone.images_seen == 10 * BATCH
+
+
+def test_images_are_counted_for_every_update_of_the_discriminator(tiny):
+    forecast = forecast_of(tiny, batch_size=4, steps=7, hyperparameters={"d_steps": 2})
+    assert (forecast.steps, forecast.images_seen) == (7, 7 * 4 * 2)
+
+
+def test_the_reference_network_takes_what_was_worked_out_for_it():
+    """Operations for a real image at 64x64, from layer shapes: 10.1e9 plain; 6.4e9 with two of the fast paths."""
+    exact = frozenset({FastPath.SMALL_KERNELS, FastPath.MIRRORED_KERNELS, FastPath.ONE_GENERATOR_PASS})
+    forecast = forecast_of("dcgan64", batch_size=64, image_size=64, fast_paths=exact)
+    assert forecast.flops_per_step_plain / 64 == pytest.approx(10.1e9, rel=0.02)
+    assert forecast.flops_per_step / 64 == pytest.approx(6.4e9, rel=0.02)
+    assert forecast.fast_paths == ("mirrored_kernels", "one_generator_pass", "small_kernels")
+
+
+def test_what_cannot_be_trained_is_refused(countable):
+    with pytest.raises(UnknownFamily, match="countable"):
+        forecast_of("countible")
+    with pytest.raises(InvalidRequest, match="width"):
+        forecast_of(countable, hyperparameters={"width": 0})
