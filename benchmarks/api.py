@@ -3,6 +3,9 @@
 python benchmarks/api.py [--full] [--json]
 """
 
+import worker  # noqa: F401 - before TensorFlow, which is then to compute by oneDNN
+
+# isort: split
 import io
 import os
 import statistics

@@ -3,6 +3,9 @@
 python benchmarks/generation.py [--full] [--json]
 """
 
+import worker  # noqa: F401 - before TensorFlow, which is then to compute by oneDNN
+
+# isort: split
 import keras
 import numpy as np
 from harness import NATIVE_BFLOAT16, Report, compare, options, take_turns, timed

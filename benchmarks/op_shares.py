@@ -3,6 +3,9 @@
 python benchmarks/op_shares.py FAMILY BATCH_SIZE
 """
 
+import worker  # noqa: F401 - before TensorFlow, which is then to compute by oneDNN
+
+# isort: split
 import json
 import sys
 import tempfile

@@ -102,9 +102,10 @@ def scaling(report: Report, rounds: int) -> dict[str, list[tuple[float, float]]]
 
 def limits(report: Report) -> None:
     """What this machine can do at most."""
-    import tensorflow as tf
+    import worker  # noqa: F401 - before TensorFlow, which is then to compute by oneDNN
 
-    import worker  # noqa: F401 - before its first operation: has TensorFlow compute by oneDNN
+    # isort: split
+    import tensorflow as tf
 
     size = 2048
     factor = tf.random.normal((size, size))

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from kornia_rs.io import decode_image_png_u8
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
@@ -29,6 +30,8 @@ from worker.sources.base import GreyImage
 
 MAX_PIXELS = 64_000_000
 """Of one file. The largest detectors have about 20 million; a small file that unfolds to far more is an attack."""
+MAX_FAST_BYTES = 4 * MAX_PIXELS
+"""Of one file that is read whole to be decoded; no sound one is larger than its pixels by much."""
 SEPARATOR = 2
 """Pixels between the tiles of a grid."""
 SEPARATOR_GREY = 96
@@ -47,6 +50,12 @@ _DAMAGE = (
 )
 """What Pillow raises on files that are not as they should be."""
 
+_HEADER = struct.Struct(">16sIIBB")
+"""Of a PNG: how it begins, width, height, bits of a sample, kind of colour."""
+_BEGINNING = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4s", 13, b"IHDR")
+_FAST_MODES = {(8, 0): "mono", (8, 2): "rgb", (8, 6): "rgba"}
+"""The faster decoder's names for what it takes, by bits of a sample and kind of colour as the header has them."""
+
 
 @dataclass(frozen=True)
 class PngFile:
@@ -62,8 +71,11 @@ class PngFile:
         """
         try:
             with self.path.open("rb") as file:
-                if not os.fstat(file.fileno()).st_size:
+                if not (length := os.fstat(file.fileno()).st_size):
                     raise ImageUnreadable("The file is empty.")
+                if length <= MAX_FAST_BYTES and (channels := _decode_fast(file.read())) is not None:
+                    return _merged(channels)
+                file.seek(0)
                 with Image.open(file, formats=["PNG"]) as image:
                     if image.width * image.height > MAX_PIXELS:
                         size = f"{image.width} x {image.height}"
@@ -77,6 +89,21 @@ class PngFile:
             raise ImageUnreadable(f"The file is damaged or cannot be read ({_one_line(error)}).") from error
 
 
+def _decode_fast(content: bytes) -> NDArray[np.uint8] | None:
+    """Channels (height, width, 1, 3 or 4) of a sound 8-bit PNG, in half the time Pillow takes; None for other files."""
+    if len(content) < _HEADER.size:
+        return None
+    beginning, width, height, *kind = _HEADER.unpack_from(content)
+    mode = _FAST_MODES.get(tuple(kind))
+    if beginning != _BEGINNING or mode is None or width * height > MAX_PIXELS:
+        return None
+    try:
+        channels: NDArray[np.uint8] = decode_image_png_u8(content, (height, width), mode)
+    except Exception:  # noqa: BLE001 - the library raises nothing narrower; Pillow then reads the file, or says why not
+        return None
+    return channels
+
+
 def _one_line(error: BaseException) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
@@ -88,9 +115,16 @@ def _grey(image: Image.Image) -> GreyImage:
         return GreyImage(np.asarray(image.convert("L")))
     if image.mode.startswith("I"):
         return GreyImage(np.asarray(image).astype(np.float32) / np.float32(257))
-    red, green, blue, _ = (np.asarray(channel) for channel in image.convert("RGBA").split())
-    if np.array_equal(red, green) and np.array_equal(red, blue):
+    return _merged(np.asarray(image.convert("RGBA")))
+
+
+def _merged(channels: NDArray[np.uint8]) -> GreyImage:
+    red = channels[:, :, 0]
+    if channels.shape[2] == 1:
         return GreyImage(red)
+    green, blue = channels[:, :, 1], channels[:, :, 2]
+    if np.array_equal(red, green) and np.array_equal(red, blue):
+        return GreyImage(np.ascontiguousarray(red))
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     return GreyImage(luma.astype(np.float32), colour=True)
 
@@ -104,13 +138,14 @@ def fit_square(image: GreyImage, size: int, fit: Literal["pad", "crop"]) -> NDAr
     Returns:
         uint8 of shape (size, size).
     """
-    square = _padded(image.pixels) if fit == "pad" else _cropped(image.pixels)
-    side = len(square)
+    pixels = image.pixels if fit == "pad" else _cropped(image.pixels)
+    side = max(pixels.shape)
     if side < size:
-        enlarged = Image.fromarray(square.astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
-        grey = np.asarray(enlarged, np.float64)
+        square = Image.fromarray(_padded(pixels).astype(np.float32))
+        grey = np.asarray(square.resize((size, size), Image.Resampling.BICUBIC), np.float64)
     else:
-        grey = _area_sums(_area_sums(square, size), size) / side**2
+        longer = 0 if pixels.shape[0] == side else 1  # first, lest what is between the two passes be large
+        grey = _area_sums(_area_sums(pixels, side, size, longer), side, size, 1 - longer) / side**2
     return np.floor(grey + 0.5).clip(0, 255).astype(np.uint8)
 
 
@@ -128,23 +163,27 @@ def _cropped(pixels: NDArray[Any]) -> NDArray[Any]:
     return pixels[top : top + side, left : left + side]
 
 
-def _area_sums(pixels: NDArray[Any], size: int) -> NDArray[Any]:
-    """Sums over `size` equal bands of rows, times `size`, transposed: exact for integers, so equal on any machine.
+def _area_sums(pixels: NDArray[Any], side: int, size: int, axis: int) -> NDArray[Any]:
+    """Sums over `size` equal bands along an axis, times `size`: exact for integers, so equal on any machine.
 
-    Band k spans rows k·n/size to (k+1)·n/size; a row that an edge cuts counts by its parts on either side.
+    The axis is the middle of one of length `side`, black elsewhere. Band k spans k·side/size to (k+1)·side/size of it;
+    a row or column that an edge cuts counts by its parts on either side.
     """
-    side = len(pixels)
+    length = pixels.shape[axis]
     exact = np.int64 if pixels.dtype.kind in "iu" else np.float64
-    # 32 bits hold a column of bytes, and adding up takes half as long as in 64.
-    wide = np.uint32 if pixels.dtype == np.uint8 else exact
-    if side % size == 0:
-        sums = pixels.reshape(size, side // size, -1).sum(axis=1, dtype=wide).astype(exact) * size
-    else:
-        whole, part = np.divmod(np.arange(size + 1) * side, size)
-        cut = pixels[np.minimum(whole, side - 1)] * part[:, np.newaxis].astype(exact)
-        bands = [pixels[first:end].sum(axis=0, dtype=wide) for first, end in pairwise(whole)]
-        sums = np.stack(bands).astype(exact) * size - cut[:-1] + cut[1:]
-    return np.ascontiguousarray(sums.T)
+    # Bytes are added up in as few bits as hold the sum of a band: in 16 it takes half as long as in 32.
+    wide = np.min_scalar_type(255 * (side // size + 1)) if pixels.dtype == np.uint8 else exact
+    if length == side and side % size == 0:
+        bands = pixels.reshape(*pixels.shape[:axis], size, side // size, *pixels.shape[axis + 1 :])
+        return np.asarray(bands.sum(axis=axis + 1, dtype=wide).astype(exact) * size)
+    lines = np.moveaxis(pixels, axis, 0)
+    edges, part = np.divmod(np.arange(size + 1) * side, size)
+    edges -= (side - length) // 2
+    part[(edges < 0) | (edges >= length)] = 0
+    edges = edges.clip(0, length)
+    cut = lines[np.minimum(edges, length - 1)] * part[:, np.newaxis].astype(exact)
+    whole = np.stack([lines[first:end].sum(axis=0, dtype=wide) for first, end in pairwise(edges)])
+    return np.moveaxis(whole.astype(exact) * size - cut[:-1] + cut[1:], 0, axis)
 
 
 def tile(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:

@@ -30,7 +30,7 @@ CONTACT_SHEET_PIXELS = 128
 SKIPPED_LISTED = 100
 """Skipped images that the result lists; items.csv lists all."""
 WORTH_PROCESSES = 256
-"""Images from which on starting processes pays: that takes most of a second, a large radiograph some 5 ms."""
+"""Images from which on starting processes pays: that takes most of a second, an image 5 to 10 ms."""
 
 
 def prepare(request: DatasetRequest, source: Source, context: JobContext) -> DatasetResult:

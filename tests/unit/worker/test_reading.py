@@ -1,6 +1,8 @@
 """Pictures are read in order, a bounded number at a time, and trouble in a process comes out as a sentence."""
 
 import os
+import platform
+import resource
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import pytest
 from worker.contract.errors import ImageUnreadable, WorkerDied
 from worker.reading import BATCH_IMAGES, BATCHES_AHEAD, Picture, Recipe, read_in_order
 from worker.sources.base import GreyImage
+from worker.sources.pixels import PngFile, encode_png
 
 RECIPE = Recipe(size=8, fit="pad")
 
@@ -50,6 +53,13 @@ class Curious:
 
     def read(self) -> GreyImage:
         raise ImageUnreadable(" ".join(sorted(sys.modules)))
+
+
+class Faults:
+    """A picture that tells how often the system had to give the process that reads it a page of memory."""
+
+    def read(self) -> GreyImage:
+        raise ImageUnreadable(str(resource.getrusage(resource.RUSAGE_SELF).ru_minflt))
 
 
 class Stop(Exception):
@@ -137,6 +147,19 @@ def test_a_reading_process_loads_neither_tensorflow_nor_the_web() -> None:
     loaded = set(told.detail.split())
     assert "worker.reading" in loaded
     assert not loaded & {"tensorflow", "keras", "fastapi", "redis", "rq"}
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others keep what was freed, or are not told how")
+def test_a_picture_is_read_into_the_memory_of_the_one_before(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1024, 1024), np.uint8)
+    (tmp_path / "x.png").write_bytes(encode_png(noise))
+    picture, images = PngFile(tmp_path / "x.png"), 8
+    handles = [*[picture] * 4, Faults(), *[picture] * images, Faults()]
+    assert len(handles) <= BATCH_IMAGES
+    read = read_in_order(handles, RECIPE, processes=2, check=go_on)
+    before, after = [int(told.detail) for told in read if isinstance(told, ImageUnreadable)]
+    pages = noise.nbytes // resource.getpagesize()
+    assert after - before < images * pages / 2
 
 
 def test_reading_processes_end_with_their_parent(tmp_path: Path) -> None:

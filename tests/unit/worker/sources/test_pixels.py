@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from worker.contract.errors import ImageUnreadable
 from worker.sources.base import GreyImage
@@ -73,6 +74,30 @@ def test_channels_that_differ_give_luma_and_are_called_colour(tmp_path: Path) ->
     np.testing.assert_allclose(read.pixels, channels @ np.array([0.299, 0.587, 0.114]), atol=1e-3)
 
 
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def test_interlaced_files_and_transparent_greys_and_colours_are_read_like_others(tmp_path: Path) -> None:
+    assert not saved(tmp_path / "x.png", Image.fromarray(GREY), transparency=5).colour
+    np.testing.assert_array_equal(saved(tmp_path / "x.png", Image.fromarray(GREY), transparency=5).pixels, GREY)
+    channels = Image.fromarray(np.stack([GREY] * 3, axis=-1))
+    np.testing.assert_array_equal(saved(tmp_path / "x.png", channels, transparency=(5, 5, 5)).pixels, GREY)
+
+    passes = ((1, 1), (1, 1), (2, 1), (2, 2), (4, 2), (4, 4), (8, 4))  # width and height of each, of 8x8 pixels
+    rows = b"".join((b"\0" + bytes([grey] * width)) * height for grey, (width, height) in enumerate(passes))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 1))
+    whole = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    (tmp_path / "x.png").write_bytes(whole)
+    read = PngFile(tmp_path / "x.png").read().pixels
+    assert read[:2].tolist() == [[0, 5, 3, 5, 1, 5, 3, 5], [6] * 8]
+
+
+def test_a_file_whose_pixels_are_whole_is_read_though_its_end_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(encode_png(GREY)[:-12])
+    np.testing.assert_array_equal(PngFile(tmp_path / "x.png").read().pixels, GREY)
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -100,9 +125,6 @@ def test_a_truncated_file_is_unreadable(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("side", [9_000, 12_000, 60_000])
 def test_a_small_file_that_would_unfold_to_a_huge_picture_is_refused(tmp_path: Path, side: int) -> None:
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     (tmp_path / "x.png").write_bytes(bomb)
@@ -110,9 +132,18 @@ def test_a_small_file_that_would_unfold_to_a_huge_picture_is_refused(tmp_path: P
         PngFile(tmp_path / "x.png").read()
 
 
-@given(position=st.integers(0, 400), bits=st.integers(1, 255), cut=st.integers(0, 400))
-def test_no_damage_escapes_as_another_error(position: int, bits: int, cut: int) -> None:
-    content = bytearray(encode_png(GREY, {"Comment": "hello"}))
+@given(
+    mode=st.sampled_from(["L", "RGB", "RGBA"]),
+    position=st.integers(0, 400),
+    bits=st.integers(1, 255),
+    cut=st.integers(0, 400),
+)
+def test_no_damage_escapes_as_another_error(mode: str, position: int, bits: int, cut: int) -> None:
+    comment = PngInfo()
+    comment.add_text("Comment", "hello")
+    buffer = io.BytesIO()
+    Image.fromarray(GREY).convert(mode).save(buffer, "PNG", pnginfo=comment)
+    content = bytearray(buffer.getvalue())
     content[position % len(content)] ^= bits
     with tempfile.NamedTemporaryFile() as file:
         file.write(content[: len(content) - cut % 100])
@@ -156,6 +187,28 @@ def test_a_smaller_square_is_the_mean_of_the_area_each_pixel_covers(pixels: NDAr
     assert np.abs(fit_square(GreyImage(pixels), size, "pad") - mean).max() <= 0.5 + 1e-9
     in_floats = fit_square(GreyImage(pixels.astype(np.float32)), size, "pad")
     np.testing.assert_array_equal(in_floats, fit_square(GreyImage(pixels), size, "pad"))
+
+
+@given(
+    pixels=st.tuples(st.integers(1, 40), st.integers(1, 40)).flatmap(lambda shape: arrays.arrays(np.uint8, shape)),
+    size=st.integers(1, 40),
+)
+def test_the_black_at_the_sides_counts_as_pixels_do(pixels: NDArray[np.uint8], size: int) -> None:
+    height, width = pixels.shape
+    side = max(height, width)
+    size = min(size, side)
+    square = np.zeros((side, side), np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = pixels
+    np.testing.assert_array_equal(
+        fit_square(GreyImage(pixels), size, "pad"), fit_square(GreyImage(square), size, "pad")
+    )
+
+
+@pytest.mark.parametrize("shape", [(1, 5_000_000), (5_000_000, 1)])
+def test_a_line_of_pixels_does_not_unfold_to_its_square(shape: tuple[int, int]) -> None:
+    assert (fit_square(GreyImage(np.full(shape, 255, np.uint8)), 8, "pad") == 0).all()
+    assert (fit_square(GreyImage(np.full(shape, 255, np.uint8)), 1, "crop") == 255).all()
 
 
 def test_halves_are_rounded_up() -> None:
