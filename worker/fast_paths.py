@@ -21,12 +21,18 @@ DEFAULTS: dict[str, FastPaths] = {
     "GPU": frozenset(_EVERYWHERE | {FastPath.RESIDENT_DATA}),
 }
 """By kind of device."""
+RESIDENT_BYTES = 2**31
+"""Of a dataset that is kept on a GPU: all of ChestX-ray14 at 128x128, and a fraction of what a GPU to train on has."""
+
 _active: ContextVar[FastPaths] = ContextVar("fast_paths", default=PLAIN)
 
 
-def choose(wanted: FastPaths | None, device: str) -> FastPaths:
-    """The fast paths to take on a device such as `CPU:0`: those that are wanted, else what is best there."""
-    return DEFAULTS[device.partition(":")[0]] if wanted is None else wanted
+def choose(wanted: FastPaths | None, device: str, data_bytes: int = 0) -> FastPaths:
+    """The fast paths to take: those that are wanted, else what is best on a device such as `CPU:0` for so much data."""
+    if wanted is not None:
+        return wanted
+    best = DEFAULTS[device.partition(":")[0]]
+    return best if data_bytes <= RESIDENT_BYTES else best - {FastPath.RESIDENT_DATA}
 
 
 @contextmanager

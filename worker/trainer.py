@@ -42,6 +42,11 @@ class Population:
     def __len__(self) -> int:
         return len(self.indices)
 
+    @property
+    def bytes(self) -> int:
+        """Of all pixels."""
+        return len(self) * int(self.images[0].nbytes)
+
     def take(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The images at positions of `indices`, in the shape of the positions and (S, S)."""
         return self.images[self.indices[positions]]

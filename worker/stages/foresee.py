@@ -43,13 +43,13 @@ def foresee(request: TrainingRequest, dataset: Dataset, settings: Settings) -> T
     hyperparameters = family.configure(request.model.preset, request.model.hyperparameters)
     names = device_names(settings.cpu_devices)
     devices = len(names) if request.devices == "all" else request.devices
+    population = Population(dataset.images, dataset.indices("train"))
     share = Plan(
         batch_size=-(-request.batch_size // devices),
         seed=request.seed,
         precision=resolve(request.precision, names[0]),
-        fast_paths=choose(settings.fast_paths, names[0]),
+        fast_paths=choose(settings.fast_paths, names[0], population.bytes),
     )
-    population = Population(dataset.images, dataset.indices("train"))
     state, step = _trace(family, hyperparameters, population, share)
     _, plain_step = _trace(family, hyperparameters, population, replace(share, fast_paths=PLAIN))
     return TrainingForecast(
@@ -58,7 +58,7 @@ def foresee(request: TrainingRequest, dataset: Dataset, settings: Settings) -> T
         parameters={"generator": state.generator.count_params(), "discriminator": state.discriminator.count_params()},
         flops_per_step=devices * _flops(step),
         flops_per_step_plain=devices * _flops(plain_step),
-        memory_bytes=_memory(state, step, _data_bytes(population) if FastPath.RESIDENT_DATA in share.fast_paths else 0),
+        memory_bytes=_memory(state, step, population.bytes if FastPath.RESIDENT_DATA in share.fast_paths else 0),
         devices=devices,
         precision=share.precision,
         fast_paths=tuple(sorted(share.fast_paths)),
@@ -176,9 +176,3 @@ def _memory_of(tensor: tf.Tensor) -> tf.Tensor:
     while tensor.op.type in VIEWS:
         tensor = tensor.op.inputs[0]
     return tensor
-
-
-def _data_bytes(population: Population) -> int:
-    """Of the images as they would lie on each device, a byte per pixel."""
-    _, height, width = population.images.shape
-    return len(population) * int(height * width)

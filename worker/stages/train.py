@@ -44,13 +44,13 @@ def train(
     strategy = open_strategy(request.devices, context.settings.cpu_devices)
     _check_shares(request.batch_size, strategy.num_replicas_in_sync)
     device = device_names(context.settings.cpu_devices)[0]
+    population = Population(dataset.images, dataset.indices("train"))
     plan = Plan(
         batch_size=request.batch_size,
         seed=request.seed,
         precision=resolve(request.precision, device),
-        fast_paths=choose(context.settings.fast_paths, device),
+        fast_paths=choose(context.settings.fast_paths, device, population.bytes),
     )
-    population = Population(dataset.images, dataset.indices("train"))
     trainer = Trainer(family, hyperparameters, strategy, population, plan)
 
     with _disk_trouble_told(), TrainingRun(trainer, request, context, clock) as run:

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from trainers import trainer_of
 from worker.contract.fast_paths import FastPath
 from worker.contract.settings import Settings
-from worker.fast_paths import DEFAULTS, PLAIN, active, choose, taking
+from worker.fast_paths import DEFAULTS, PLAIN, RESIDENT_BYTES, active, choose, taking
 from worker.models.registry import family
 
 
@@ -25,6 +25,12 @@ def test_the_setting_names_the_paths_to_take(monkeypatch: pytest.MonkeyPatch, te
 def test_unset_the_paths_are_those_of_the_device() -> None:
     assert choose(Settings().fast_paths, "CPU:1") == DEFAULTS["CPU"]
     assert FastPath.TOOM_COOK not in choose(None, "GPU:0")
+
+
+def test_data_lie_on_a_gpu_if_they_are_not_too_many() -> None:
+    assert FastPath.RESIDENT_DATA in choose(None, "GPU:0", RESIDENT_BYTES)
+    assert FastPath.RESIDENT_DATA not in choose(None, "GPU:0", RESIDENT_BYTES + 1)
+    assert FastPath.RESIDENT_DATA in choose(frozenset({FastPath.RESIDENT_DATA}), "CPU:0", RESIDENT_BYTES + 1)
 
 
 def test_a_path_that_there_is_not_is_refused_with_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
