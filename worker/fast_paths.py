@@ -16,7 +16,7 @@ _EVERYWHERE = {
 }
 DEFAULTS: dict[str, FastPaths] = {
     # Compiled, a step takes three times as long here.
-    "CPU": frozenset(_EVERYWHERE | {FastPath.TOOM_COOK}),
+    "CPU": frozenset(_EVERYWHERE | {FastPath.TOOM_COOK, FastPath.SINGLE_FILTER}),
     # GPUs have this kind of convolution built in. Whether XLA wins was never measured on one, so it is off.
     "GPU": frozenset(_EVERYWHERE | {FastPath.RESIDENT_DATA}),
 }

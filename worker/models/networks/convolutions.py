@@ -8,7 +8,7 @@ from keras import layers
 
 from worker.contract.fast_paths import FastPath
 from worker.fast_paths import active
-from worker.models.networks import toom_cook
+from worker.models.networks import single_filter, toom_cook
 
 
 class FreezableKernel:
@@ -35,6 +35,8 @@ class FreezableKernel:
         kernel = self._prepared(inputs.shape) if self._frozen is None else self._frozen
         if kernel.shape.rank == toom_cook.KERNEL_RANK:
             return toom_cook.convolve(inputs, kernel)
+        if FastPath.SINGLE_FILTER in self._paths and single_filter.pays(inputs.dtype, kernel.shape):
+            return single_filter.convolve(inputs, kernel)
         return tf.nn.conv2d(inputs, tf.cast(kernel, inputs.dtype), strides=1, padding="SAME")
 
     def _prepared(self, inputs_shape: tf.TensorShape) -> tf.Tensor:

@@ -23,6 +23,7 @@ from worker.contract.resources import Kind, Manifest, Progress, Status
 from worker.contract.settings import Settings
 from worker.contract.store import Store
 from worker.dataset import Dataset
+from worker.fast_paths import DEFAULTS
 from worker.stages.train import train
 
 DATASET = Kind.DATASET.new_id()
@@ -144,7 +145,7 @@ def test_a_training_leaves_metrics_snapshots_and_checkpoints(bench: Bench, tiny:
         "final": rows[-1],
         "devices": ("CPU:0",),
         "precision": "float32",
-        "fast_paths": ("folded_batch_norm", "mirrored_kernels", "one_generator_pass", "small_kernels", "toom_cook"),
+        "fast_paths": tuple(sorted(DEFAULTS["CPU"])),
         "checkpoints": (4, 6),
     }
 

@@ -15,7 +15,7 @@ from worker.fast_paths import PLAIN, FastPaths, taking
 from worker.models.networks import toom_cook
 from worker.models.networks.convolutions import Convolution, DoublingConvolution, TransposedConvolution
 
-EXACT = frozenset({FastPath.SMALL_KERNELS, FastPath.MIRRORED_KERNELS})
+EXACT = frozenset({FastPath.SMALL_KERNELS, FastPath.MIRRORED_KERNELS, FastPath.SINGLE_FILTER})
 FASTEST = EXACT | {FastPath.TOOM_COOK}
 
 Stack = Callable[[int], list[layers.Layer]]
