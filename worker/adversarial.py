@@ -54,12 +54,12 @@ def alternating_step(networks: Networks, batch: Batch, *, label_smoothing: float
     if FastPath.ONE_GENERATOR_PASS not in networks.fast_paths:
         others, last = [*others, last], None
     for real, latents in zip(others, tf.unstack(batch.latents), strict=False):
-        fake = networks.generator(latents, training=True)
+        fake = _generated(networks, latents)
         metrics = update_discriminator(networks, real, fake, batch.size, label_smoothing=label_smoothing)
 
     variables = networks.generator.trainable_variables
     with tf.GradientTape() as tape:
-        fake = networks.generator(batch.latents[-1], training=True)
+        fake = _generated(networks, batch.latents[-1])
         if last is not None:
             with tape.stop_recording():
                 metrics = update_discriminator(networks, last, fake, batch.size, label_smoothing=label_smoothing)
@@ -84,6 +84,11 @@ def update_discriminator(
     _apply(networks.discriminator_optimizer, tape.gradient(scaled, variables), variables, networks.loss_scale)
     right = tf.concat([real_logits > 0, fake_logits <= 0], axis=0)
     return {"d_loss": loss, "d_acc": _count(right) / (2 * size)}
+
+
+def _generated(networks: Networks, latents: tf.Tensor) -> tf.Tensor:
+    """Images (B, S, S, 1), float32 whatever the generator computes in, for the discriminator sees real ones so, too."""
+    return tf.cast(networks.generator(latents, training=True), tf.float32)
 
 
 def _apply(

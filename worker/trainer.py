@@ -132,7 +132,7 @@ class Trainer:
     def sample(self, latents: NDArray[np.float32]) -> NDArray[np.float32]:
         """Images (B, S, S) in [0, 1] for latent points (B, latent_size), from the average if there is one."""
         images: NDArray[np.float32] = self._sampler(tf.constant(latents), training=False).numpy()
-        return images[..., 0]
+        return images[..., 0].astype(np.float32)
 
     def state(self) -> tf.train.Checkpoint:
         """All that a later step depends on but the number of steps, to be written or read as one."""

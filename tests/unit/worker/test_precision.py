@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from trainers import trainer_of
 from worker.models.registry import family
-from worker.precision import computing_in, resolve
+from worker.precision import Precision, computing_in, resolve
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,12 @@ def test_layers_made_within_compute_in_half_and_keep_whole_weights() -> None:
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_half_precision_trains_much_as_float32_does_and_their_checkpoints_are_alike(precision, tmp_path: Path) -> None:
-    kind = family("minuscule28")
-    chosen = kind.configure("default", {"width": 0.05})
+@pytest.mark.parametrize("name", ["minuscule28", "tiny"])
+def test_half_precision_trains_much_as_float32_does_and_their_checkpoints_are_alike(
+    name: str, precision: Precision, tiny: str, tmp_path: Path
+) -> None:
+    kind = family(name)
+    chosen = kind.configure("default", {"width": 0.05, "dropout": 0})
     whole = trainer_of(kind, chosen, batch_size=8)
     half = trainer_of(kind, chosen, batch_size=8, precision=precision)
     for ours, theirs in zip(half.advance(2), whole.advance(2), strict=True):
