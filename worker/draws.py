@@ -50,4 +50,5 @@ def latent_batches(seed: int, step: tf.Tensor | int, shape: tuple[int, ...]) -> 
 
 
 def _key(seed: int, stream: _Stream, step: tf.Tensor | int) -> tf.Tensor:
-    return tf.stack([tf.constant(seed + (stream << 32), tf.int64), tf.cast(step, tf.int64)])
+    with tf.device("CPU:0"):  # where random operations want their key, whatever they run on
+        return tf.stack([tf.constant(seed + (stream << 32), tf.int64), tf.cast(step, tf.int64)])

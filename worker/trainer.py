@@ -1,5 +1,7 @@
 """The networks of a training on its devices, and the steps that teach them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +20,8 @@ from worker.models.base import CommonHyperparameters, Family
 from worker.precision import LOSS_SCALE, Precision, computing_in
 
 ADAM_BETA_1 = 0.5
+HOST = "CPU:0"
+"""Where steps are counted: on a GPU every look at the count would wait for all that was queued there."""
 GENERATOR, AVERAGE = "generator", "average"
 """Names, within a state, of the networks that images can be drawn from."""
 
@@ -117,14 +121,12 @@ class Trainer:
             DeviceMemoryExhausted: the batch does not fit.
         """
         first = self.steps_done + 1
-        try:
+        with _memory_told(
+            f"A batch of {self.plan.batch_size} does not fit into the memory of "
+            f"{self._strategy.num_replicas_in_sync} device(s): take a smaller batch_size, a smaller width, or more "
+            "devices."
+        ):
             rows = self._steps(first, steps, self._batches(first, steps)).numpy()
-        except tf.errors.ResourceExhaustedError as error:
-            raise DeviceMemoryExhausted(
-                f"A batch of {self.plan.batch_size} does not fit into the memory of "
-                f"{self._strategy.num_replicas_in_sync} device(s): take a smaller batch_size, a smaller width, or more "
-                "devices."
-            ) from error
         self.steps_done += steps
         # By way of its text, a float32 becomes the shortest number that stands for it: 0.1, not 0.10000000149.
         return [dict(zip(self._metric_names, (float(str(value)) for value in row), strict=True)) for row in rows]
@@ -176,12 +178,23 @@ class Trainer:
     def _copy_to_devices(self) -> Any:
         """The whole population, uint8 (images, S, S), once on each device."""
         everything = self._population.take(np.arange(len(self._population)))
-        return self._strategy.experimental_distribute_values_from_function(lambda _: tf.constant(everything))
+        devices = self._strategy.extended.worker_devices
+
+        def copy(context: Any) -> tf.Tensor:
+            # By itself the strategy would put every device's copy on the first one.
+            with tf.device(devices[context.replica_id_in_sync_group]):
+                return tf.identity(everything)
+
+        with _memory_told(
+            f"The dataset ({everything.nbytes / 1e9:.2f} GB) does not fit into a device's memory beside the networks: "
+            "start the worker with RAGAN_FAST_PATHS without resident_data."
+        ):
+            return self._strategy.experimental_distribute_values_from_function(copy)
 
     def _batches(self, first: int, steps: int) -> NDArray[np.uint8]:
         """The real images of some steps, uint8 (steps, d_steps, batch_size, S, S); none if they are on the devices."""
         size = self.family.image_size
-        batches = np.empty((0 if self._resident else steps, *self.real_shape, size, size), np.uint8)
+        batches = np.empty((steps if self._resident is None else 0, *self.real_shape, size, size), np.uint8)
         for offset in range(len(batches)):
             batches[offset] = self._population.take(self._chosen(first + offset).numpy())
         return batches
@@ -197,19 +210,24 @@ class Trainer:
         """Metrics of each step, float32 (steps, metrics)."""
 
         def one(offset: tf.Tensor, rows: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            step = first + offset
+            with tf.device(HOST):
+                step, following, row = first + offset, offset + 1, tf.cast(offset, tf.int32)
             latents = latent_batches(self.plan.seed, step, self._latent_shape)
             # What is drawn within a compiled function may not be what is drawn without.
-            real = self._chosen(step) if self._resident else batches[offset]
+            real = batches[row] if self._resident is None else self._chosen(step)
             shares = self._strategy.run(self._replica_step, args=(step, latents, real, self._resident))
             metrics = {name: self._strategy.reduce("SUM", share, axis=None) for name, share in shares.items()}
             self._metric_names = tuple(metrics)
-            return offset + 1, rows.write(tf.cast(offset, tf.int32), tf.stack(list(metrics.values())))
+            return following, rows.write(row, tf.stack(list(metrics.values())))
 
-        rows = tf.TensorArray(tf.float32, tf.cast(steps, tf.int32))
-        return tf.while_loop(
-            lambda offset, _: offset < steps, one, (tf.constant(0, tf.int64), rows), parallel_iterations=1
-        )[1].stack()
+        def unfinished(offset: tf.Tensor, _: tf.TensorArray) -> tf.Tensor:
+            with tf.device(HOST):
+                return offset < steps
+
+        with tf.device(HOST):
+            rows = tf.TensorArray(tf.float32, tf.cast(steps, tf.int32))
+            begin = tf.constant(0, tf.int64)
+        return tf.while_loop(unfinished, one, (begin, rows), parallel_iterations=1)[1].stack()
 
     def _taught_replica(
         self, step: tf.Tensor, latents: tf.Tensor, real: tf.Tensor, resident: tf.Tensor | None
@@ -235,6 +253,14 @@ class Trainer:
         updates, batch, *rest = whole.shape
         parts = tf.reshape(whole, (updates, replicas, batch // replicas, *rest))
         return parts[:, tf.distribute.get_replica_context().replica_id_in_sync_group]
+
+
+@contextmanager
+def _memory_told(sentence: str) -> Iterator[None]:
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise DeviceMemoryExhausted(sentence) from error
 
 
 def _optimizer(name: str, learning_rate: float) -> keras.optimizers.Optimizer:

@@ -75,14 +75,16 @@ except InvalidRequest as error:
     refused = error.problem().model_dump()
 
 fed = DEFAULTS["CPU"]
-one, two, again, resident = (
+kept = fed | {FastPath.RESIDENT_DATA}
+one, two, again, resident, alone = (
     trainer_of(
         Small(), Small.presets["default"], images=noise(8, 50), batch_size=16, seed=4,
         devices=devices, logical_devices=2, fast_paths=paths,
     )
-    for devices, paths in ((1, fed), ("all", fed), (1, fed), ("all", fed | {FastPath.RESIDENT_DATA}))
+    for devices, paths in ((1, fed), ("all", fed), (1, fed), ("all", kept), (1, kept))
 )
 steps = list(zip(one.advance(4), two.advance(1) + two.advance(3), resident.advance(2) + resident.advance(2)))
+alone_steps = alone.advance(4)
 
 def weights(trainer):
     trainer.state().write(str(root / "state"))
@@ -99,6 +101,8 @@ print(json.dumps({
     "steps": steps,
     "same_names": list(ours) == list(theirs),
     "furthest_weight": max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours),
+    "alone_is_fed": alone_steps == [step for step, _, _ in steps],
+    "copies_lie_on": [part.device.rpartition("/device:")[2] for part in resident._resident.values],
     "resident_is_fed": all(np.array_equal(theirs[name], kept) for name, kept in weights(resident).items()),
     "furthest_pixel": float(np.abs(one.sample(points) - two.sample(points)).max()),
     "restored_on_one": float(np.abs(again.sample(points) - two.sample(points)).max()),
@@ -152,6 +156,8 @@ def test_images_kept_on_the_devices_teach_the_same_bit_for_bit(comparison: dict[
     for _, two, resident in comparison["steps"]:
         assert resident == two
     assert comparison["resident_is_fed"]
+    assert comparison["alone_is_fed"]
+    assert comparison["copies_lie_on"] == ["CPU:0", "CPU:1"]
 
 
 def test_what_two_devices_learned_can_be_carried_on_by_one(comparison: dict[str, Any]) -> None:
