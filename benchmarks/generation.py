@@ -12,7 +12,7 @@ from harness import NATIVE_BFLOAT16, Report, compare, options, take_turns, timed
 
 from worker.contract.fast_paths import FastPath
 from worker.devices import device_names
-from worker.fast_paths import PLAIN, FastPaths, choose, taking
+from worker.fast_paths import PLAIN, FastPaths, for_drawing, taking
 from worker.models.registry import family
 from worker.precision import Precision, computing_in
 from worker.stages.generate import Sampler, sampler_of, slice_size
@@ -37,7 +37,7 @@ def main() -> None:
     arguments = options((__doc__ or "").splitlines()[0]).parse_args()
     report = Report("generation", as_json=arguments.json)
     plain = generator(PLAIN, "float32")
-    fast = choose(None, device_names()[0])
+    fast = for_drawing(None, device_names()[0])
     samplers = {"RaGAN, float32": sampler(fast)}
     if NATIVE_BFLOAT16:
         samplers["RaGAN, bfloat16"] = sampler(fast, "bfloat16")

@@ -17,7 +17,7 @@ import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from worker.devices import device_names, open_strategy
-from worker.fast_paths import choose
+from worker.fast_paths import for_training
 from worker.models.registry import family
 from worker.trainer import Plan, Population, Trainer
 
@@ -42,7 +42,7 @@ def main() -> None:
     name, batch_size = sys.argv[1], int(sys.argv[2])
     kind, device = family(name), device_names()[0]
     images = np.random.default_rng(0).integers(0, 256, (256, kind.image_size, kind.image_size), np.uint8)
-    plan = Plan(batch_size=batch_size, seed=0, precision="float32", fast_paths=choose(None, device))
+    plan = Plan(batch_size=batch_size, seed=0, precision="float32", fast_paths=for_training(None, device))
     population = Population(images, np.arange(len(images)))
     trainer = Trainer(kind, kind.configure("default", {}), open_strategy(1), population, plan)
     trainer.advance(2)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from worker.devices import device_names, open_strategy
-from worker.fast_paths import choose
+from worker.fast_paths import for_training
 from worker.models.registry import family
 from worker.trainer import Plan, Population, Trainer
 
@@ -28,7 +28,7 @@ def own_megabytes() -> float:
 def main() -> None:
     images = np.load(sys.argv[1], mmap_mode="r")
     kind, device = family("dcgan64"), device_names()[0]
-    plan = Plan(batch_size=64, seed=0, precision="float32", fast_paths=choose(None, device))
+    plan = Plan(batch_size=64, seed=0, precision="float32", fast_paths=for_training(None, device))
     population = Population(images, np.arange(len(images)))
     trainer = Trainer(kind, kind.configure("default", {"width": 0.1}), open_strategy(1), population, plan)
     trainer.advance(3)

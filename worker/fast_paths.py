@@ -15,24 +15,39 @@ _EVERYWHERE = {
     FastPath.FOLDED_BATCH_NORM,
 }
 DEFAULTS: dict[str, FastPaths] = {
-    # Compiled, a step takes three times as long here.
+    # Compiled, a step takes longer here.
     "CPU": frozenset(_EVERYWHERE | {FastPath.TOOM_COOK, FastPath.SINGLE_FILTER}),
     # GPUs have this kind of convolution built in. Whether XLA wins was never measured on one, so it is off.
     "GPU": frozenset(_EVERYWHERE | {FastPath.RESIDENT_DATA}),
 }
 """By kind of device."""
+_OF_DRAWING = {
+    FastPath.SMALL_KERNELS,
+    FastPath.MIRRORED_KERNELS,
+    FastPath.TOOM_COOK,
+    FastPath.SINGLE_FILTER,
+    FastPath.FOLDED_BATCH_NORM,
+}
 RESIDENT_BYTES = 2**31
 """Of a dataset that is kept on a GPU: all of ChestX-ray14 at 128x128, and a fraction of what a GPU to train on has."""
 
 _active: ContextVar[FastPaths] = ContextVar("fast_paths", default=PLAIN)
 
 
-def choose(wanted: FastPaths | None, device: str, data_bytes: int = 0) -> FastPaths:
-    """The fast paths to take: those that are wanted, else what is best on a device such as `CPU:0` for so much data."""
-    if wanted is not None:
-        return wanted
-    best = DEFAULTS[device.partition(":")[0]]
-    return best if data_bytes <= RESIDENT_BYTES else best - {FastPath.RESIDENT_DATA}
+def for_training(wanted: FastPaths | None, device: str, data_bytes: int = 0) -> FastPaths:
+    """The fast paths to train by: those that are wanted, else the best on a device such as `CPU:0` for so much data."""
+    chosen = _choose(wanted, device) - {FastPath.FOLDED_BATCH_NORM}
+    too_much = wanted is None and data_bytes > RESIDENT_BYTES
+    return chosen - {FastPath.RESIDENT_DATA} if too_much else chosen
+
+
+def for_drawing(wanted: FastPaths | None, device: str) -> FastPaths:
+    """The fast paths to draw images by: those that are wanted, else the best on a device such as `CPU:0`."""
+    return _choose(wanted, device) & _OF_DRAWING
+
+
+def _choose(wanted: FastPaths | None, device: str) -> FastPaths:
+    return DEFAULTS[device.partition(":")[0]] if wanted is None else wanted
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from serving import read_arguments, serve
 
 from worker.contract.fast_paths import FastPath
 from worker.devices import device_names, open_strategy
-from worker.fast_paths import PLAIN, choose
+from worker.fast_paths import PLAIN, for_training
 from worker.models.registry import families
 from worker.precision import resolve
 from worker.trainer import Plan, Population, Trainer
@@ -18,7 +18,7 @@ def main() -> None:
     task, variant = read_arguments(("default", "plain", "float32", "bfloat16", "xla"))
     (kind,) = [each for each in families().values() if each.image_size == task.image_size]
     device = device_names(task.devices)[0]
-    paths = PLAIN if variant == "plain" else choose(None, device)
+    paths = PLAIN if variant == "plain" else for_training(None, device)
     if variant == "xla":
         paths |= {FastPath.XLA}
     wanted = variant if variant in ("float32", "bfloat16") else "float32" if variant == "plain" else "auto"

@@ -13,7 +13,7 @@ from worker.contract.results import MemoryForecast, TrainingForecast
 from worker.contract.settings import Settings
 from worker.dataset import Dataset
 from worker.devices import device_names
-from worker.fast_paths import PLAIN, choose
+from worker.fast_paths import PLAIN, for_training
 from worker.models import registry
 from worker.models.base import CommonHyperparameters, Family
 from worker.precision import LOSS_SCALE, resolve
@@ -48,7 +48,7 @@ def foresee(request: TrainingRequest, dataset: Dataset, settings: Settings) -> T
         batch_size=-(-request.batch_size // devices),
         seed=request.seed,
         precision=resolve(request.precision, names[0]),
-        fast_paths=choose(settings.fast_paths, names[0], population.bytes),
+        fast_paths=for_training(settings.fast_paths, names[0], population.bytes),
     )
     state, step = _trace(family, hyperparameters, population, share)
     _, plain_step = _trace(family, hyperparameters, population, replace(share, fast_paths=PLAIN))

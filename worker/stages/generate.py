@@ -27,7 +27,7 @@ from worker.contract.results import GenerationResult
 from worker.contract.shards import SHARD_IMAGES, archive_name, array_name, image_name
 from worker.devices import device_names
 from worker.draws import latent_points
-from worker.fast_paths import FastPaths, choose, taking
+from worker.fast_paths import FastPaths, for_drawing, taking
 from worker.models.networks.folding import fold_batch_norm
 from worker.precision import Precision, computing_in
 from worker.sources.pixels import encode_png, tile
@@ -59,7 +59,7 @@ def generate(
     folder = context.store.folder(context.resource_id)
     training = context.store.folder(request.training)
     provenance = _provenance(request, request.checkpoint, training)
-    fast_paths = choose(context.settings.fast_paths, device_names(context.settings.cpu_devices)[0])
+    fast_paths = for_drawing(context.settings.fast_paths, device_names(context.settings.cpu_devices)[0])
     sample, latent_size, image_size = _sampler(training, request.checkpoint, request.precision, fast_paths)
     began = time.monotonic()  # loading a model is not part of a turn, or a cold worker would never get to draw
 

@@ -11,7 +11,7 @@ from worker.contract.requests import TrainingRequest
 from worker.contract.results import TrainingResult
 from worker.dataset import Dataset
 from worker.devices import device_names, open_strategy
-from worker.fast_paths import choose
+from worker.fast_paths import for_training
 from worker.models import registry
 from worker.models.base import Family
 from worker.precision import resolve
@@ -49,7 +49,7 @@ def train(
         batch_size=request.batch_size,
         seed=request.seed,
         precision=resolve(request.precision, device),
-        fast_paths=choose(context.settings.fast_paths, device, population.bytes),
+        fast_paths=for_training(context.settings.fast_paths, device, population.bytes),
     )
     trainer = Trainer(family, hyperparameters, strategy, population, plan)
 

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from trainers import trainer_of
 from worker.contract.fast_paths import FastPath
 from worker.contract.settings import Settings
-from worker.fast_paths import DEFAULTS, PLAIN, RESIDENT_BYTES, FastPaths, active, choose, taking
+from worker.fast_paths import DEFAULTS, PLAIN, RESIDENT_BYTES, FastPaths, active, for_drawing, for_training, taking
 from worker.models.registry import family
 
 
@@ -19,18 +19,26 @@ from worker.models.registry import family
 )
 def test_the_setting_names_the_paths_to_take(monkeypatch: pytest.MonkeyPatch, text: str, expected: object) -> None:
     monkeypatch.setenv("RAGAN_FAST_PATHS", text)
-    assert choose(Settings().fast_paths, "GPU:0") == expected
+    assert Settings().fast_paths == expected
 
 
 def test_unset_the_paths_are_those_of_the_device() -> None:
-    assert choose(Settings().fast_paths, "CPU:1") == DEFAULTS["CPU"]
-    assert FastPath.TOOM_COOK not in choose(None, "GPU:0")
+    assert for_training(Settings().fast_paths, "CPU:1") == DEFAULTS["CPU"] - {FastPath.FOLDED_BATCH_NORM}
+    assert for_drawing(Settings().fast_paths, "CPU:1") == DEFAULTS["CPU"] - {FastPath.ONE_GENERATOR_PASS}
+    assert FastPath.TOOM_COOK not in for_training(None, "GPU:0")
+
+
+def test_only_what_applies_is_taken() -> None:
+    everything = frozenset(FastPath)
+    assert FastPath.FOLDED_BATCH_NORM not in for_training(everything, "CPU:0")
+    assert for_drawing(everything, "GPU:0").isdisjoint({FastPath.ONE_GENERATOR_PASS, FastPath.RESIDENT_DATA})
+    assert for_training(PLAIN, "GPU:0") == for_drawing(PLAIN, "GPU:0") == PLAIN
 
 
 def test_data_lie_on_a_gpu_if_they_are_not_too_many() -> None:
-    assert FastPath.RESIDENT_DATA in choose(None, "GPU:0", RESIDENT_BYTES)
-    assert FastPath.RESIDENT_DATA not in choose(None, "GPU:0", RESIDENT_BYTES + 1)
-    assert FastPath.RESIDENT_DATA in choose(frozenset({FastPath.RESIDENT_DATA}), "CPU:0", RESIDENT_BYTES + 1)
+    assert FastPath.RESIDENT_DATA in for_training(None, "GPU:0", RESIDENT_BYTES)
+    assert FastPath.RESIDENT_DATA not in for_training(None, "GPU:0", RESIDENT_BYTES + 1)
+    assert FastPath.RESIDENT_DATA in for_training(frozenset({FastPath.RESIDENT_DATA}), "CPU:0", RESIDENT_BYTES + 1)
 
 
 def test_a_path_that_there_is_not_is_refused_with_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:

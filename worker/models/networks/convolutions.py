@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
@@ -19,6 +20,7 @@ class FreezableKernel:
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        _check(self)
         self._paths = active()
         self._frozen: tf.Tensor | None = None
 
@@ -109,6 +111,25 @@ COVERS = np.array(
     ]
 )
 """Along one axis: for the first and second half of a doubled pixel, which of 5 taps fall on which of 3 pixels."""
+
+
+def _check(layer: Any) -> None:
+    """ValueError for what Keras's layers can do and these cannot, rather than another network than was asked for."""
+    allowed_strides = ((1, 1), (2, 2)) if isinstance(layer, layers.Conv2D) else ((1, 1),)
+    refused = {
+        "activation": layer.activation is not keras.activations.linear,
+        "use_bias": not layer.use_bias,
+        "dilation_rate": layer.dilation_rate != (1, 1),
+        "groups": getattr(layer, "groups", 1) != 1,
+        "strides": layer.strides not in allowed_strides,
+        "kernel_size": layer.kernel_size[0] != layer.kernel_size[1] or layer.kernel_size[0] % 2 == 0,
+        "padding": layer.padding != "same",
+        "data_format": layer.data_format != "channels_last",
+    }
+    if wrong := [name for name, is_wrong in refused.items() if is_wrong]:
+        raise ValueError(
+            f"{type(layer).__name__} cannot be had with this {', '.join(wrong)}: take the layer of Keras instead."
+        )
 
 
 def _tensor(weight: Any) -> tf.Tensor:

@@ -23,7 +23,7 @@ from worker.contract.resources import Kind, Manifest, Progress, Status
 from worker.contract.settings import Settings
 from worker.contract.store import Store
 from worker.dataset import Dataset
-from worker.fast_paths import DEFAULTS
+from worker.fast_paths import for_training
 from worker.stages.train import train
 
 DATASET = Kind.DATASET.new_id()
@@ -52,13 +52,14 @@ class Watcher:
 
 
 class Ticks:
-    """A clock that is a second later each time it is read."""
+    """A clock that is a second later each time it is read, or as much as it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, tick: float = 1.0) -> None:
         self.now = 0.0
+        self.tick = tick
 
     def __call__(self) -> float:
-        self.now += 1.0
+        self.now += self.tick
         return self.now
 
 
@@ -69,7 +70,9 @@ class Bench:
         self.store = Store(root)
         self.folder = self.store.folder(TRAINING)
 
-    def run(self, family: str, *, stop_at: int | None = None, size: int = 8, **more: Any) -> tuple[Any, Watcher]:
+    def run(
+        self, family: str, *, stop_at: int | None = None, size: int = 8, tick: float = 1.0, **more: Any
+    ) -> tuple[Any, Watcher]:
         """The result, or the error that ended it, and what it told."""
         watcher = Watcher(stop_at)
         request = {"steps": 6, "batch_size": 4, "snapshot_every": 1, "checkpoint_every": 2, "seed": 3} | more
@@ -88,7 +91,7 @@ class Bench:
                 reporter=watcher,
             )
             try:
-                return train(asked, dataset(size), context, clock=Ticks()), watcher
+                return train(asked, dataset(size), context, clock=Ticks(tick)), watcher
             except StopRequested as stop:
                 return stop.result, watcher
 
@@ -145,7 +148,7 @@ def test_a_training_leaves_metrics_snapshots_and_checkpoints(bench: Bench, tiny:
         "final": rows[-1],
         "devices": ("CPU:0",),
         "precision": "float32",
-        "fast_paths": tuple(sorted(DEFAULTS["CPU"])),
+        "fast_paths": tuple(sorted(for_training(None, "CPU:0"))),
         "checkpoints": (4, 6),
     }
 
@@ -245,6 +248,26 @@ def test_a_loss_that_is_no_number_ends_the_training_and_keeps_the_last_good_chec
         bench.run(family)
     assert [row["step"] for row in bench.rows()] == [1, 2, 3]
     assert bench.checkpoints() == [2]
+
+
+def test_many_steps_of_one_call_leave_what_single_ones_do(tmp_path: Path, tiny: str) -> None:
+    single, many = Bench(tmp_path / "single"), Bench(tmp_path / "many")
+    single.run(tiny)
+    result, _ = many.run(tiny, tick=0.001, snapshot_every=100, checkpoint_every=4)
+    assert many.rows() == single.rows()
+    assert many.digest(6) == single.digest(6)
+    # Three calls: the first shows what a step takes, the second goes on to the checkpoint, the third to the end.
+    assert result.seconds == pytest.approx(3 * 0.001)
+    assert many.checkpoints() == [4, 6]
+
+
+def test_a_loss_that_is_no_number_within_a_call_keeps_the_steps_before_it(
+    bench: Bench, failing: Callable[[str], str]
+) -> None:
+    family = failing('metrics["g_loss"] = tf.where(updates >= 4, float("nan"), metrics["g_loss"])')
+    with pytest.raises(TrainingDiverged, match=r"At step 4 .*No checkpoint had been made yet"):
+        bench.run(family, tick=0.001, snapshot_every=100, checkpoint_every=100)
+    assert [row["step"] for row in bench.rows()] == [1, 2, 3]
 
 
 def test_an_infinite_loss_at_the_first_step_says_that_nothing_is_kept(

@@ -85,3 +85,24 @@ def assert_equal_to_keras(kind: str, paths: FastPaths, shape: tuple[int, int, in
 
 def network_of(shape: tuple[int, ...], *stack: layers.Layer) -> keras.Sequential:
     return keras.Sequential([keras.Input(shape, dtype="float64"), *stack])
+
+
+@pytest.mark.parametrize("kind", [Convolution, TransposedConvolution, DoublingConvolution])
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"activation": "relu"},
+        {"use_bias": False},
+        {"dilation_rate": 2},
+        {"strides": 3},
+        {"kernel_size": 4},
+        {"kernel_size": (3, 5)},
+        {"padding": "valid"},
+        {"data_format": "channels_first"},
+    ],
+    ids=str,
+)
+def test_what_a_layer_does_not_compute_is_refused(kind: type[layers.Layer], option: dict[str, object]) -> None:
+    (name,) = option
+    with pytest.raises(ValueError, match=f"{kind.__name__} cannot be had with this {name}: take the layer of Keras"):
+        kind(**{"filters": 2, "kernel_size": 5} | option)
