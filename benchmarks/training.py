@@ -149,11 +149,7 @@ def memory(report: Report) -> None:
         for count in (FEW, MANY):
             path = Path(folder) / f"{count}.npy"
             write_images(path, count)
-            command = [sys.executable, str(HERE / "resident_memory.py"), str(path)]
-            done = subprocess.run(
-                command, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": "."}
-            )
-            for name, value in json.loads(done.stdout.splitlines()[-1]).items():
+            for name, value in answer_of("resident_memory.py", str(path)).items():
                 report.fact(f"training on {count:,} images of 64x64, {name}", value)
 
 
