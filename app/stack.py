@@ -19,6 +19,8 @@ from worker.contract.store import Store
 
 READY_SECONDS = 120.0
 POLL_SECONDS = 0.25
+WORKER_NICENESS = 5
+"""Workers take all cores there are; the front end, which takes little, is to answer all the same."""
 STOP_SECONDS = 30.0
 """How long jobs in hand have to save themselves."""
 
@@ -109,7 +111,8 @@ class Stack:
         ragan = [sys.executable, "-m", "app"]
         self._supervisor.add("api", [*ragan, "api", "--host", self._host, "--port", str(self._port)])
         for queue in QueueName:
-            self._supervisor.add(f"{queue} worker", [*ragan, "worker", "--queue", queue])
+            worker = ["nice", "-n", str(WORKER_NICENESS), *ragan, "worker", "--queue", queue]
+            self._supervisor.add(f"{queue} worker", worker)
 
 
 def _check_free(host: str, port: int) -> None:

@@ -135,6 +135,13 @@ def select(
 @click.option("--steps", type=int, default=2000, show_default=True, help="Training steps.")
 @click.option("--batch-size", type=int, default=256, show_default=True, help="Images per step, over all devices.")
 @click.option("--devices", default="all", show_default=True, help="How many, or all.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+    default="auto",
+    show_default=True,
+    help="auto: bfloat16 where the hardware computes in it, else float32.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws initial weights and batches.")
 @click.option("--dry-run", is_flag=True, help="Only show what it would take.")
 @_no_wait
@@ -148,6 +155,7 @@ def train(
     steps: int,
     batch_size: int,
     devices: str,
+    precision: str,
     seed: int,
     dry_run: bool,
     no_wait: bool,
@@ -165,6 +173,7 @@ def train(
             "steps": steps,
             "batch_size": batch_size,
             "devices": int(devices) if devices.isdigit() else devices,
+            "precision": precision,
             "seed": seed,
         }
         if dry_run:
@@ -180,13 +189,27 @@ def train(
 @click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds, equal images.")
 @click.option("--checkpoint", type=int, help="A step; default: the newest.")
 @click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="bfloat16 is faster where the hardware computes in it, and some grey levels off.",
+)
+@click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="Save the images here, as a ZIP of PNG files."
 )
 @_no_wait
 @_as_json
 @explained
 def generate(
-    training: str, count: int, seed: int, checkpoint: int | None, output: Path | None, no_wait: bool, as_json: bool
+    training: str,
+    count: int,
+    seed: int,
+    checkpoint: int | None,
+    precision: str,
+    output: Path | None,
+    no_wait: bool,
+    as_json: bool,
 ) -> None:
     """Draw synthetic images from TRAINING."""
     if output and no_wait:
@@ -200,6 +223,7 @@ def generate(
                 count=count,
                 seed=seed,
                 checkpoint="latest" if checkpoint is None else checkpoint,
+                precision=precision,
                 wait=not no_wait,
                 on_progress=bar,
             ),

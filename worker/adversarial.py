@@ -97,8 +97,14 @@ def _apply(
     variables: Sequence[tf.Variable],
     loss_scale: float,
 ) -> None:
-    unscaled = [gradient / loss_scale for gradient in gradients] if loss_scale != 1.0 else gradients
+    unscaled = gradients if loss_scale == 1.0 else _unscaled(gradients, loss_scale)
     optimizer.apply_gradients(zip(unscaled, variables, strict=True))
+
+
+def _unscaled(gradients: Sequence[tf.Tensor], loss_scale: float) -> list[tf.Tensor]:
+    """Gradients of the loss itself; if one of them overflowed, zeros, so that nothing is learnt from this batch."""
+    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
+    return [tf.where(finite, gradient / loss_scale, tf.zeros_like(gradient)) for gradient in gradients]
 
 
 def _count(flags: tf.Tensor) -> tf.Tensor:

@@ -34,11 +34,16 @@ RESIDENT_BYTES = 2**31
 _active: ContextVar[FastPaths] = ContextVar("fast_paths", default=PLAIN)
 
 
-def for_training(wanted: FastPaths | None, device: str, data_bytes: int = 0) -> FastPaths:
-    """The fast paths to train by: those that are wanted, else the best on a device such as `CPU:0` for so much data."""
+def for_training(wanted: FastPaths | None, device: str, *, devices: int = 1, data_bytes: int = 0) -> FastPaths:
+    """The fast paths to train by on some devices of the kind of `device`, such as `CPU:0`.
+
+    Those that are wanted, else the best for so much data; without those that cannot be taken.
+    """
     chosen = _choose(wanted, device) - {FastPath.FOLDED_BATCH_NORM}
-    too_much = wanted is None and data_bytes > RESIDENT_BYTES
-    return chosen - {FastPath.RESIDENT_DATA} if too_much else chosen
+    if wanted is None and data_bytes > RESIDENT_BYTES:
+        chosen -= {FastPath.RESIDENT_DATA}
+    # Compiled, devices cannot exchange what batch norm needs to know of the others.
+    return chosen - {FastPath.XLA} if devices > 1 else chosen
 
 
 def for_drawing(wanted: FastPaths | None, device: str) -> FastPaths:

@@ -83,9 +83,8 @@ class Trainer:
             self._networks = self._build()
             self._average = self._copy_of_generator() if hyperparameters.ema_decay else None
         self._resident = self._copy_to_devices() if FastPath.RESIDENT_DATA in plan.fast_paths else None
-        # Compiled, devices cannot exchange what batch norm needs to know of the others.
-        compiled = FastPath.XLA in plan.fast_paths and strategy.num_replicas_in_sync == 1
-        self._replica_step = tf.function(self._taught_replica, autograph=False, jit_compile=compiled or None)
+        compiled = FastPath.XLA in plan.fast_paths or None
+        self._replica_step = tf.function(self._taught_replica, autograph=False, jit_compile=compiled)
         size = self.family.image_size
         self._steps = tf.function(
             self._global_steps,

@@ -117,6 +117,7 @@ class GenerationResult(_Result):
     image_size: int
     seconds: float
     images_per_second: float
+    fast_paths: tuple[str, ...] = Field(description="The faster ways of computing that were taken.")
     provenance: dict[str, str]
 
 

@@ -48,7 +48,7 @@ def foresee(request: TrainingRequest, dataset: Dataset, settings: Settings) -> T
         batch_size=-(-request.batch_size // devices),
         seed=request.seed,
         precision=resolve(request.precision, names[0]),
-        fast_paths=for_training(settings.fast_paths, names[0], population.bytes),
+        fast_paths=for_training(settings.fast_paths, names[0], devices=devices, data_bytes=population.bytes),
     )
     state, step = _trace(family, hyperparameters, population, share)
     _, plain_step = _trace(family, hyperparameters, population, replace(share, fast_paths=PLAIN))

@@ -6,9 +6,11 @@ PNG files in a ZIP. A turn goes on where the shards end, on whichever worker it 
 
 import io
 import json
+import os
 import time
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
@@ -34,7 +36,7 @@ from worker.sources.pixels import encode_png, tile
 
 TURN_SECONDS = 1.0
 """A request that arrives waits about so long for the one in hand."""
-CPU_SLICE, GPU_SLICE = 16, 256
+CPU_SLICE, GPU_SLICE = 8, 256
 """Images per call of the network, padded to it: another batch size may round differently, and pixels with it."""
 GRID_IMAGES, GRID_COLUMNS = 64, 8
 WARM_MODELS = 4
@@ -86,6 +88,7 @@ def generate(
         image_size=image_size,
         seconds=round(seconds, 3),
         images_per_second=round(request.count / seconds, 1),
+        fast_paths=tuple(sorted(fast_paths)),
         provenance=provenance,
     )
 
@@ -109,21 +112,32 @@ def sampler_of(network: keras.Model, fast_paths: FastPaths) -> Sampler:
 
     draw = tf.function(to_grey, autograph=False, input_signature=[tf.TensorSpec((size, latent_size), tf.float32)])
 
+    def draw_slice(part: NDArray[np.float32]) -> NDArray[np.uint8]:
+        padded = np.zeros((size, latent_size), np.float32)
+        padded[: len(part)] = part
+        images: NDArray[np.uint8] = draw(tf.constant(padded)).numpy()[: len(part)]
+        return images
+
     def sample(latents: NDArray[np.float32]) -> NDArray[np.uint8]:
-        drawn = []
-        for start in range(0, len(latents), size):
-            part = latents[start : start + size]
-            padded = np.zeros((size, latent_size), np.float32)
-            padded[: len(part)] = part
-            drawn.append(draw(tf.constant(padded)).numpy()[: len(part)])
-        return np.concatenate(drawn)
+        slices = [latents[start : start + size] for start in range(0, len(latents), size)]
+        with ThreadPoolExecutor(_slices_at_once()) as threads:
+            return np.concatenate(list(threads.map(draw_slice, slices)))
 
     return sample
 
 
 def slice_size() -> int:
     """Images per call of the network on this worker's kind of device."""
-    return GPU_SLICE if tf.config.list_logical_devices("GPU") else CPU_SLICE
+    return GPU_SLICE if _on_gpu() else CPU_SLICE
+
+
+def _slices_at_once() -> int:
+    """Calls of the network that run side by side: on a CPU, one alone leaves cores idle between its operations."""
+    return 1 if _on_gpu() else os.cpu_count() or 1
+
+
+def _on_gpu() -> bool:
+    return bool(tf.config.list_logical_devices("GPU"))
 
 
 def _provenance(request: GenerationRequest, step: int, training: Path) -> dict[str, str]:
@@ -134,6 +148,7 @@ def _provenance(request: GenerationRequest, step: int, training: Path) -> dict[s
         "Training": request.training,
         "Checkpoint": str(step),
         "Seed": str(request.seed),
+        "Precision": request.precision,
         "Dataset-SHA-256": str(read_record(training, step).dataset_sha256),
     }
 

@@ -49,7 +49,12 @@ def train(
         batch_size=request.batch_size,
         seed=request.seed,
         precision=resolve(request.precision, device),
-        fast_paths=for_training(context.settings.fast_paths, device, population.bytes),
+        fast_paths=for_training(
+            context.settings.fast_paths,
+            device,
+            devices=strategy.num_replicas_in_sync,
+            data_bytes=population.bytes,
+        ),
     )
     trainer = Trainer(family, hyperparameters, strategy, population, plan)
 

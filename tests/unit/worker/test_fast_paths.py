@@ -32,13 +32,16 @@ def test_only_what_applies_is_taken() -> None:
     everything = frozenset(FastPath)
     assert FastPath.FOLDED_BATCH_NORM not in for_training(everything, "CPU:0")
     assert for_drawing(everything, "GPU:0").isdisjoint({FastPath.ONE_GENERATOR_PASS, FastPath.RESIDENT_DATA})
+    assert FastPath.XLA in for_training(everything, "GPU:0")
+    assert FastPath.XLA not in for_training(everything, "GPU:0", devices=2)
     assert for_training(PLAIN, "GPU:0") == for_drawing(PLAIN, "GPU:0") == PLAIN
 
 
 def test_data_lie_on_a_gpu_if_they_are_not_too_many() -> None:
-    assert FastPath.RESIDENT_DATA in for_training(None, "GPU:0", RESIDENT_BYTES)
-    assert FastPath.RESIDENT_DATA not in for_training(None, "GPU:0", RESIDENT_BYTES + 1)
-    assert FastPath.RESIDENT_DATA in for_training(frozenset({FastPath.RESIDENT_DATA}), "CPU:0", RESIDENT_BYTES + 1)
+    assert FastPath.RESIDENT_DATA in for_training(None, "GPU:0", data_bytes=RESIDENT_BYTES)
+    assert FastPath.RESIDENT_DATA not in for_training(None, "GPU:0", data_bytes=RESIDENT_BYTES + 1)
+    wanted = frozenset({FastPath.RESIDENT_DATA})
+    assert FastPath.RESIDENT_DATA in for_training(wanted, "CPU:0", data_bytes=RESIDENT_BYTES + 1)
 
 
 def test_a_path_that_there_is_not_is_refused_with_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from trainers import trainer_of
 from worker.models.registry import family
-from worker.precision import Precision, computing_in, resolve
+from worker.precision import LOSS_SCALE, Precision, computing_in, resolve
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,15 @@ def test_half_precision_trains_much_as_float32_does_and_their_checkpoints_are_al
     whole.state().read(str(tmp_path / "state")).assert_consumed()
     points = np.random.default_rng(0).uniform(-1, 1, (4, kind.latent_size)).astype(np.float32)
     np.testing.assert_allclose(whole.sample(points), half.sample(points), atol=0.02)
+
+
+def test_a_batch_whose_gradients_overflow_teaches_nothing(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LOSS_SCALE, "float16", 2.0**60)
+    kind = family(tiny)
+    trainer = trainer_of(kind, kind.configure("default", {"dropout": 0}), batch_size=8, precision="float16")
+    networks = (trainer.state().generator, trainer.state().discriminator)
+    before = [weight.numpy() for network in networks for weight in network.trainable_weights]
+    trainer.advance(1)
+    after = [weight.numpy() for network in networks for weight in network.trainable_weights]
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old, new)

@@ -91,6 +91,7 @@ def test_every_picture_says_where_it_comes_from(training, job_context):
         "Training": training,
         "Checkpoint": "3",
         "Seed": "7",
+        "Precision": "float32",
         "Dataset-SHA-256": "ab" * 32,
     }
 
