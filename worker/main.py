@@ -1,6 +1,7 @@
 """Starts one worker for one queue. The process that waits for jobs never imports TensorFlow to train.
 
 A training or preparation runs in a fresh process per job, so that its memory, the GPU's too, is freed when it ends.
+That process is started before there is a job and loads TensorFlow while it waits for one (`worker.standby`).
 Generation runs in this process, which keeps TensorFlow and the last models warm.
 """
 
@@ -13,24 +14,28 @@ import socket
 import subprocess
 import sys
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from redis import Redis
+from rq import Queue
 from rq.job import Job
 from rq.serializers import JSONSerializer
-from rq.worker import BaseWorker, SimpleWorker, SpawnWorker
+from rq.worker import BaseWorker, SimpleWorker, Worker
 
 from worker import jobs
-from worker.contract.processes import die_with_parent
 from worker.contract.queues import AllowListedJob, QueueName, connect, queue, redis_address
 from worker.contract.settings import Settings
 from worker.contract.store import Store
+from worker.job_process import Assignment, JobProcess
 
 LEASE_SECONDS = 15
 """A job whose worker was not heard of for so long is given to another one (three missed heartbeats)."""
 HEARTBEAT_SECONDS = 5
 WARM_LEASE_SECONDS = 120
 """A warm worker sends no heartbeat during a turn; the first turn loads TensorFlow."""
+STAGES = {QueueName.PREPARE: "worker.stages.prepare", QueueName.TRAIN: "worker.stages.train"}
+"""What takes longest to load of what a queue's jobs need. Loading it uses no memory of a GPU."""
 
 log = logging.getLogger("ragan.worker")
 
@@ -44,27 +49,48 @@ class _RaganWorker(BaseWorker):
         return {**super().serialize(), "devices": json.dumps(self.devices)}
 
 
-class FreshProcessWorker(_RaganWorker, SpawnWorker):
-    """A new process per job, which dies with this one and hands its job back when this one is told to stop."""
+class FreshProcessWorker(_RaganWorker, Worker):
+    """A process per job, in waiting before there is one.
+
+    It dies with this one, and hands its job back when this one is told to stop.
+    """
+
+    _process: JobProcess | None = None
+    """Of the job in hand; while there is none, of the next one."""
+    _loads_ahead = True
+    """Not after a process died: should loading kill, it is left to the next job, whose attempts are counted."""
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002 - RQ's signature
         return LEASE_SECONDS
 
-    def main_work_horse(self, job: Job, queue: Any) -> None:
-        # A killed worker's job goes on elsewhere, so its process must not go on here.
-        die_with_parent(signal.SIGKILL)
-        if os.getppid() != self.pid:  # killed before the kernel was asked to tell
-            os._exit(1)
-        configure_logging(Settings())
-        super().main_work_horse(job, queue)
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        self._have_process()
+        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+
+    def run_maintenance_tasks(self) -> None:
+        # RQ calls this every few seconds while it waits for a job.
+        self._have_process()
+        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
 
     def fork_work_horse(self, job: Job, queue: Any) -> None:
-        # The new process inherits the mask: told to stop while Python still starts in it, it hears that a little later.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        try:
-            super().fork_work_horse(job, queue)
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        process = self._have_process()
+        self._horse_pid = process.pid
+        if self._stop_requested:  # when there was no process yet that could be told
+            self.handle_warm_shutdown_request()
+        (execution,) = self.executions
+        # One that has died since is found dead by RQ, which then queues the job again.
+        with suppress(BrokenPipeError):
+            process.assign(Assignment(worker=self.key, queue=queue.name, job=job.id, execution=execution))
+
+    def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
+        pid, status, usage = super().wait_for_horse()
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+        self._loads_ahead = status == os.EX_OK
+        return pid, status, usage
 
     def setup_work_horse_signals(self) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -76,6 +102,21 @@ class FreshProcessWorker(_RaganWorker, SpawnWorker):
             log.info("%s: told to stop; the job in hand is handed back", self.name)
             # Not RQ's kill_horse: that reaches the processes the job itself started, which end with it in good order.
             os.kill(self.horse_pid, signal.SIGTERM)
+
+    def teardown(self) -> None:
+        if self._process is not None:
+            self._process.dismiss()
+        super().teardown()  # type: ignore[no-untyped-call]
+
+    def _have_process(self) -> JobProcess:
+        """The process of the next job, started anew if there is none or it died while it waited."""
+        if self._process is not None and (code := self._process.ended()) is not None:
+            log.warning("%s: the process of the next job died (exit code %d) and is started anew", self.name, code)
+            self._process, self._loads_ahead = None, False
+        if self._process is None:
+            stage = STAGES[QueueName(self.queues[0].name)]
+            self._process = JobProcess([stage] if self._loads_ahead else [])
+        return self._process
 
 
 class WarmWorker(_RaganWorker, SimpleWorker):

@@ -41,12 +41,14 @@ def describe(family: Family[Any], clock: Callable[[], datetime] = utc_now) -> Fa
 
 def publish(store: Store, among: Iterable[Family[Any]]) -> None:
     """Publish families; one whose networks cannot be built is logged and left out."""
+    descriptions = []
     for family in among:
         try:
-            description = describe(family)
+            descriptions.append(describe(family))
         except Exception:
             log.exception("The networks of the family %s cannot be built; it is left out", family.name)
-            continue
+    # Not one by one as they are built: the first to be seen tells others that all can be asked for.
+    for description in descriptions:
         store.publish_family(description)
 
 

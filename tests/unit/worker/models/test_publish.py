@@ -3,12 +3,14 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from worker.contract.store import Store
+from worker.models.base import Family
 from worker.models.publish import publish
 from worker.models.registry import families
 
@@ -50,3 +52,12 @@ def test_a_family_that_cannot_be_built_is_logged_and_the_others_are_published(
     assert list(store.families()) == [tiny]
     assert "a-broken-one" in caplog.text
     assert "no such layer" in caplog.text
+
+
+def test_no_family_is_published_before_all_are_built(store: Store, tiny: str) -> None:
+    def built_one_by_one() -> Iterator[Family[Any]]:
+        yield families()[tiny]
+        assert not store.families()
+
+    publish(store, built_one_by_one())
+    assert list(store.families()) == [tiny]
