@@ -39,13 +39,16 @@ bench-full:
 	@$(MAKE) bench BENCH=--full
 
 quality: setup
-	$(BIN)/python benchmarks/quality.py
+	$(BIN)/python benchmarks/quality.py --grids docs/benchmarks
 
 peers: $(PEERS)/.installed
 
-$(PEERS)/.installed: benchmarks/peers/requirements.txt
-	python3 -m venv $(PEERS)
-	$(PEERS)/bin/pip install --quiet -r benchmarks/peers/requirements.txt
+# By the Python that .ci/setup chose, and without ensurepip, as there.
+$(PEERS)/.installed: benchmarks/peers/requirements.txt | $(VENV)/.locked
+	@python=$$(readlink -f $(BIN)/python) && \
+	"$$python" -m venv --without-pip $(PEERS) && \
+	"$$python" -m pip --quiet --disable-pip-version-check --python $(PEERS)/bin/python install \
+		-r benchmarks/peers/requirements.txt
 	@touch $@
 
 clean:

@@ -1,66 +1,85 @@
-"""How the time of one training step is shared out over kinds of operations; prints one line of JSON.
+"""How the time of training steps is shared out over kinds of operations; prints one line of JSON.
 
-python benchmarks/op_shares.py FAMILY BATCH_SIZE
+python benchmarks/op_shares.py FAMILY BATCH_SIZE [--width WIDTH]
+
+The time is that of the kernels on the CPU, by TensorFlow's profiler: what runs beside another counts as if it had run
+alone. `products` are the kinds that multiply matrices, however they are called; the others mostly wait for memory.
 """
 
-import worker  # noqa: F401 - before TensorFlow, which is then to compute by oneDNN
+import quiet  # noqa: F401 - before TensorFlow
 
 # isort: split
+import argparse
 import json
-import sys
+import re
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
+from builders import build_trainer
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-from worker.devices import device_names, open_strategy
-from worker.fast_paths import for_training
-from worker.models.registry import family
-from worker.trainer import Plan, Population, Trainer
-
-KINDS = {
-    "matrix products over channels": ("BatchMatMul",),
-    "transforms and dense layers": ("MatMul", "Einsum"),
-    "convolutions": ("Conv2D",),
-    "gradients of convolutions": ("Conv2DBackprop",),
-    "moving data": ("Transpose", "Reshape", "Slice", "Pad", "Concat", "Depth", "Tile", "Split", "Gather", "Pack"),
+STEPS = 3
+PRODUCTS = {
+    "convolutions, gradients of inputs": r":Conv2DBackpropInput",
+    "convolutions, gradients of kernels": r":Conv2DBackpropFilter",
+    "convolutions, forward": r":Conv2D",
+    "Toom-Cook, products over channels": r":BatchMatMul",
+    "dense layers": r"dense.*:MatMul",
+    "Toom-Cook, transforms; one filter for all taps": r":MatMul",
 }
-"""Parts of the names of operations, the longest match first."""
-REST = "element by element: batch norm, activations, optimisers, average"
+OTHERS = {
+    "kernels made of weights": r":(Einsum|Reverse)",
+    "batch norm": r"batch_normalization",
+    "optimisers": r"rm_sprop|adam",
+    "activations and biases": r":(.*Relu|Sigmoid|BiasAdd)",
+    "transposing": r":Transpose",
+    "cutting, joining, padding": r":(.*Slice|Pad|Concat|Tile|Pack|Unpack|Split|Gather|DepthToSpace|SpaceToDepth|AddN)",
+    "average, losses, random numbers, the rest": r"",
+}
+KINDS = PRODUCTS | OTHERS
+"""By what a kernel's `scope:operation` has in it; the first that matches."""
+BY_ONEDNN = re.compile(r":_(Mkl)?(Native)?(Fused)?")
+"""How its kernels' names begin, of an operation as of one with what follows it."""
 
 
-def kind_of(operation: str) -> str:
-    """The kind whose name matches best."""
-    matches = [(len(part), kind) for kind, parts in KINDS.items() for part in parts if part in operation]
-    return max(matches)[1] if matches else REST
+def kind_of(kernel: str) -> str:
+    """The kind of a kernel such as `generator/dense/MatMul:MatMul`."""
+    return next(kind for kind, pattern in KINDS.items() if re.search(pattern, kernel))
 
 
-def main() -> None:
-    name, batch_size = sys.argv[1], int(sys.argv[2])
-    kind, device = family(name), device_names()[0]
-    images = np.random.default_rng(0).integers(0, 256, (256, kind.image_size, kind.image_size), np.uint8)
-    plan = Plan(batch_size=batch_size, seed=0, precision="float32", fast_paths=for_training(None, device))
-    population = Population(images, np.arange(len(images)))
-    trainer = Trainer(kind, kind.configure("default", {}), open_strategy(1), population, plan)
-    trainer.advance(2)
-    with tempfile.TemporaryDirectory() as folder:
-        with tf.profiler.experimental.Profile(folder):
-            trainer.advance(1)
-        (file,) = Path(folder).rglob("*.xplane.pb")
-        space = xplane_pb2.XSpace.FromString(file.read_bytes())
-    seconds: Counter[str] = Counter()
+def kernels(space: xplane_pb2.XSpace) -> Iterator[tuple[str, int]]:
+    """The kernels that have run, under the names that they have without oneDNN, and picoseconds."""
     for plane in space.planes:
         for line in plane.lines:
             for event in line.events:
-                # Operations are named `name:kind`; what has no kind only calls others.
-                _, _, operation = plane.event_metadata[event.metadata_id].name.rpartition(":")
-                if operation.startswith("_Mkl") or operation in tf.raw_ops.__dict__:
-                    seconds[kind_of(operation)] += event.duration_ps
-    total = seconds.total()
-    print(json.dumps({kind: spent / total for kind, spent in seconds.most_common()}))
+                name = plane.event_metadata[event.metadata_id].name
+                plain = BY_ONEDNN.sub(":", name)
+                # What has no operation only calls others; others than oneDNN's are known to TensorFlow.
+                if plain != name or name.rpartition(":")[2] in tf.raw_ops.__dict__:
+                    yield plain, event.duration_ps
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("family")
+    parser.add_argument("batch_size", type=int)
+    parser.add_argument("--width", type=float, default=1.0)
+    chosen = parser.parse_args()
+    trainer = build_trainer(chosen.family, chosen.batch_size, hyperparameters={"width": chosen.width})
+    trainer.advance(2)
+    with tempfile.TemporaryDirectory() as folder:
+        with tf.profiler.experimental.Profile(folder):
+            trainer.advance(STEPS)
+        (file,) = Path(folder).rglob("*.xplane.pb")
+        space = xplane_pb2.XSpace.FromString(file.read_bytes())
+    spent: Counter[str] = Counter()
+    for kernel, picoseconds in kernels(space):
+        spent[kind_of(kernel)] += picoseconds
+    shares = {kind: time / spent.total() for kind, time in spent.most_common()}
+    print(json.dumps({"products": sum(shares.get(kind, 0) for kind in PRODUCTS), "kinds": shares}))
 
 
 if __name__ == "__main__":

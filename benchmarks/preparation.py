@@ -1,15 +1,16 @@
 """Preparation: files of 1024x1024 pixels to one array of 64x64, against ImageMagick and against decoding alone.
 
-    python benchmarks/preparation.py [--full] [--json] [--source FOLDER] [--plot FILE]
+    python benchmarks/preparation.py [--full] [--json] [--source FOLDER] [--plot FOLDER]
 
-The pictures of a source in NIH's layout are linked to again and again and so stand for a large one; after the first
-time they come from memory, for every contender. What is timed is the stage as a worker runs it, from the
-selection to files in the store, the start of its processes included.
+The pictures of a source in NIH's layout are copied, and linked to again and again, and so stand for a large one; they
+come from memory, for every contender. What is timed is the stage as a worker runs it, from the selection to files in
+the store, the start of its processes included.
 """
 
 import csv
 import math
 import os
+import shutil
 import statistics
 import struct
 import tempfile
@@ -28,7 +29,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from harness import Report, Row, Turn, compare, options, take_turns
+from curves import FOLDER, Curve, draw
+from harness import Report, Row, Turn, at_least, compare, options, rounds_of, take_turns
 from kornia_rs.io import decode_image_png_u8
 from peers import imagemagick
 from PIL import Image
@@ -94,7 +96,7 @@ class Preparation:
                 )
                 for patient, picture in zip(range(images), cycle(self._pictures), strict=False):
                     name = f"{patient:08}_000.png"
-                    (folder / "images" / name).symlink_to(picture)
+                    (folder / "images" / name).hardlink_to(picture)
                     records.writerow((name, "No Finding", patient, 50, "F", "PA"))
         return NihCxr14.open(folder)
 
@@ -203,37 +205,25 @@ def draw_pictures(folder: Path) -> list[Path]:
     return paths
 
 
-def measured(contenders: Sequence[Contender], rounds: int) -> tuple[list[Row], dict[str, list[float]]]:
-    """A row for each contender, compared by rates with the first; and the seconds of its turns."""
+def copied(pictures: Sequence[Path], folder: Path) -> list[Path]:
+    """The pictures where they can be linked to: a source does not follow links that lead out of it."""
+    folder.mkdir()
+    return [Path(shutil.copy(picture, folder)) for picture in pictures]
+
+
+def measured(contenders: Sequence[Contender], rounds: int) -> list[Row]:
+    """A row for each contender, compared by rates with the first."""
     seconds = take_turns({contender.name: contender.turn for contender in contenders}, rounds)
     rows = [compare({each.name: seconds[each.name]}, each.images)[0] for each in contenders]
-    return [replace(row, times=row.per_second / rows[0].per_second) for row in rows], seconds
-
-
-def plot(path: Path, by_images: Sequence[tuple[int, Row]], by_size: Sequence[tuple[int, Row]]) -> None:
-    """Images a second over the number of images, and over their size."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
-    for axes, points, label in zip(
-        figure.subplots(1, 2, sharey=True),
-        (by_images, by_size),
-        ("images in the dataset", "pixels on a side"),
-        strict=True,
-    ):
-        axes.plot([x for x, _ in points], [row.per_second for _, row in points], marker="o")
-        axes.set(xlabel=label, xscale="log", xticks=[x for x, _ in points], ylim=(0, None))
-        axes.set_xticks([], minor=True)
-        axes.set_xticklabels([f"{x:,}" for x, _ in points])
-    figure.axes[0].set_ylabel("images prepared a second")
-    figure.savefig(path)
+    return [replace(row, times=row.per_second / rows[0].per_second) for row in rows]
 
 
 def read_arguments() -> Namespace:
     """The options of every benchmark, and where the pictures are."""
     parser = options("Preparation of a dataset: speed, what limits it, scaling, memory.")
     parser.add_argument("--source", type=Path, default=REAL_SOURCE, help="a folder in NIH's layout with the pictures")
-    parser.add_argument("--plot", type=Path, help="write the scaling as a picture; needs matplotlib")
+    parser.add_argument("--images", type=at_least(1), default=IMAGES, help="that RaGAN prepares in a turn")
+    parser.add_argument("--plot", type=Path, default=FOLDER, help="the folder where --full draws the scaling")
     return parser.parse_args()
 
 
@@ -249,8 +239,8 @@ def main() -> None:
         if not pictures:
             report.fact("pictures", f"drawn, since {arguments.source.name} has none; real ones differ a little")
             pictures = draw_pictures(folder / "drawn")
-        for picture in pictures:
-            picture.read_bytes()  # from now on in memory
+        else:
+            pictures = copied(pictures, folder / "pictures")
         report.fact(
             "files", f"{len(pictures)} of {sum(p.stat().st_size for p in pictures) / len(pictures) / 1e3:.0f} kB"
         )
@@ -261,40 +251,48 @@ def main() -> None:
 
 def run(report: Report, stage: Preparation, pictures: Sequence[Path], folder: Path, arguments: Namespace) -> None:
     """Everything that is measured, one after the other."""
-    cores = os.cpu_count() or 1
-    against_others(report, stage, pictures, folder, rounds=5 if arguments.full else 3)
+    cores, images = os.cpu_count() or 1, arguments.images
+    against_others(report, stage, pictures, folder, images, rounds_of(arguments, 3, 5))
 
-    rounds = 3 if arguments.full else 1
+    rounds = rounds_of(arguments, 1, 3)
     counts = sorted({*(2**power for power in range(cores.bit_length())), cores})
-    rows, _ = measured([stage.contender(f"processes: {n}", IMAGES, processes=n) for n in counts], rounds)
-    report.table("By processes", rows, "images")
+    by_processes = measured([stage.contender(f"processes: {n}", images, processes=n) for n in counts], rounds)
+    report.table("By processes", by_processes, "images")
 
-    numbers = (120, 360, IMAGES, 10 * IMAGES) if arguments.full else (120, 360, IMAGES)
-    by_images, _ = measured([stage.contender(f"{n:,} images", n, processes=cores) for n in numbers], rounds)
+    numbers = (images // 10, images // 3, images, 10 * images)[: None if arguments.full else 3]
+    by_images = measured([stage.contender(f"{n:,} images", n, processes=cores) for n in numbers], rounds)
     report.table("By size of the dataset", by_images, "images")
 
     sizes = (28, 64, 128, 256)
-    by_size, _ = measured([stage.contender(f"{n}x{n}", IMAGES, size=n, processes=cores) for n in sizes], rounds)
+    by_size = measured([stage.contender(f"{n}x{n}", images, size=n, processes=cores) for n in sizes], rounds)
     report.table("By size of the images", by_size, "images")
-    if arguments.plot:
-        plot(arguments.plot, list(zip(numbers, by_images, strict=True)), list(zip(sizes, by_size, strict=True)))
+    if arguments.full:
+        curves = [
+            curve("processes", counts, by_processes),
+            curve("images in the dataset", numbers, by_images),
+            curve("pixels on a side", sizes, by_size),
+        ]
+        draw(curves, "images/s", arguments.plot / "preparation.svg")
 
     if Path("/proc/self/smaps_rollup").exists():
-        memory(report, stage, ALL_OF_NIH if arguments.full else 5 * IMAGES, cores)
+        memory(report, stage, ALL_OF_NIH if arguments.full else 5 * images, cores)
     else:
         report.fact("memory", "not measured: this system has no /proc/PID/smaps_rollup")
 
 
-def against_others(report: Report, stage: Preparation, pictures: Sequence[Path], folder: Path, *, rounds: int) -> None:
-    """The stage, ImageMagick, and decoding alone, in turns."""
+def curve(label: str, at: Sequence[int], rows: Sequence[Row]) -> Curve:
+    return Curve(label, [(x, row.per_second) for x, row in zip(at, rows, strict=True)])
+
+
+def against_others(
+    report: Report, stage: Preparation, pictures: Sequence[Path], folder: Path, images: int, rounds: int
+) -> None:
+    """The stage, ImageMagick, and the limit, which is decoding alone, in turns."""
     cores = os.cpu_count() or 1
-    ours = stage.contender(f"RaGAN, {cores} processes", IMAGES, processes=cores)
-    repeated = list(islice(cycle(pictures), IMAGES))
-    limit = Contender(f"decoding alone, {cores} processes", IMAGES, partial(decoding, repeated, cores))
-    peers = []
+    contenders = [stage.contender(f"RaGAN, {cores} processes", images, processes=cores)]
     if imagemagick.MOGRIFY:
         report.fact("ImageMagick", imagemagick.version())
-        peers = [
+        contenders = [
             Contender(
                 name,
                 len(pictures),
@@ -304,19 +302,17 @@ def against_others(report: Report, stage: Preparation, pictures: Sequence[Path],
                 ("mogrify -resize, one process", imagemagick.AS_TYPED, 1),
                 (f"mogrify at its best, {cores} processes", imagemagick.AT_ITS_BEST, cores),
             )
-        ]
+        ] + contenders
     else:
         report.fact("ImageMagick", imagemagick.ADVICE)
-    rows, seconds = measured([*peers, ours, limit], rounds)
-    report.table(f"{SIZE}x{SIZE} from the files", rows, "images")
-    shares = [decoded / prepared for decoded, prepared in zip(seconds[limit.name], seconds[ours.name], strict=True)]
-    report.fact("share of the decoder's limit", round(statistics.median(shares), 3))
-    if peers:
-        times = [
-            peer / len(pictures) * IMAGES / prepared
-            for peer, prepared in zip(seconds[peers[0].name], seconds[ours.name], strict=True)
-        ]
-        report.fact("times as fast as mogrify in one process", round(statistics.median(times), 2))
+    repeated = list(islice(cycle(pictures), images))
+    contenders.append(
+        Contender(f"decoding alone, {cores} processes", images, partial(decoding, repeated, cores)),
+    )
+    rows = measured(contenders, rounds)
+    limit = rows[-1].per_second
+    rows = [replace(row, of_limit=row.per_second / limit) for row in rows]
+    report.table(f"{SIZE}x{SIZE} from the files; the limit is decoding alone", rows, "images")
 
 
 def memory(report: Report, stage: Preparation, images: int, processes: int) -> None:

@@ -1,43 +1,40 @@
-"""Memory and time of a small training on a memory-mapped array; prints one line of JSON.
+"""Memory and time of a training on a memory-mapped array; prints one line of JSON.
 
-python benchmarks/resident_memory.py IMAGES.npy
+python benchmarks/resident_memory.py IMAGES.npy [--width WIDTH]
 """
 
+import quiet  # noqa: F401 - before TensorFlow
+
+# isort: split
+import argparse
 import json
 import statistics
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
+from builders import build_trainer
+from harness import timed
 
-from worker.devices import device_names, open_strategy
-from worker.fast_paths import for_training
-from worker.models.registry import family
-from worker.trainer import Plan, Population, Trainer
-
-STEPS = 40
+FAMILY, BATCH_SIZE = "dcgan64", 64
+STEPS = 20
 
 
 def own_megabytes() -> float:
     """What the process holds beyond files that it maps: the page cache may take those back."""
     fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(fields["RssAnon"].split()[0]) / 1024
+    return int(fields["RssAnon"].split()[0]) * 1024 / 1e6
 
 
 def main() -> None:
-    images = np.load(sys.argv[1], mmap_mode="r")
-    kind, device = family("dcgan64"), device_names()[0]
-    plan = Plan(batch_size=64, seed=0, precision="float32", fast_paths=for_training(None, device))
-    population = Population(images, np.arange(len(images)))
-    trainer = Trainer(kind, kind.configure("default", {"width": 0.1}), open_strategy(1), population, plan)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("images", type=Path, help="uint8 (images, 64, 64)")
+    parser.add_argument("--width", type=float, default=0.5)
+    chosen = parser.parse_args()
+    images = np.load(chosen.images, mmap_mode="r")
+    trainer = build_trainer(FAMILY, BATCH_SIZE, hyperparameters={"width": chosen.width}, images=images)
     trainer.advance(3)
-    seconds = []
-    for _ in range(STEPS):
-        began = time.perf_counter()
-        trainer.advance(1)
-        seconds.append(time.perf_counter() - began)
-    print(json.dumps({"own memory, MB": round(own_megabytes()), "step, s": round(statistics.median(seconds), 4)}))
+    seconds = statistics.median(timed(lambda: trainer.advance(1))() for _ in range(STEPS))
+    print(json.dumps({"images_per_second": BATCH_SIZE / seconds, "own_megabytes": own_megabytes()}))
 
 
 if __name__ == "__main__":

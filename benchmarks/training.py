@@ -3,208 +3,205 @@
     python benchmarks/training.py [--full] [--json] [--torch PYTHON] [--plot FOLDER]
     python benchmarks/training.py --gpu
 
-Each contender is a process of its own, all are loaded at once, and they take turns step by step. PyTorch is looked for
-in an environment of its own (benchmarks/peers/requirements.txt) and left out where there is none. `--gpu` compares
-RaGAN with itself on the GPUs of this host: precision, XLA, and how near it comes to the peak.
+Each contender is a process of its own, all are loaded at once, and they take turns. PyTorch is looked for in an
+environment of its own (benchmarks/peers/requirements.txt) and left out where there is none. `--gpu` measures on the
+GPUs of this host, in each precision with and without XLA, on one of them and on all; otherwise no GPU is touched.
 """
 
-import json
 import os
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
 from argparse import Namespace
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from harness import NATIVE_BFLOAT16, Peer, Report, Row, compare, options, take_turns
-from numpy.typing import NDArray
+from contenders import Command, Hardware, answer_of, at_work, task
+from curves import FOLDER, draw
+from harness import Column, Report, Row, at_least, beside_limits, compare, options, rounds_of, take_turns
+from scaling import by_sizes
 
-HERE = Path(__file__).parent
-FAMILIES = {
-    "minuscule28": (28, (7, 256), ((128, 2), (64, 2), (32, 1)), ((64, 2), (128, 2), (256, 2), (512, 1))),
-    "dcgan64": (64, (8, 256), ((128, 2), (64, 2), (32, 2)), ((64, 2), (128, 2), (256, 2), (512, 1))),
-    "dcgan128": (128, (8, 256), ((256, 2), (128, 2), (64, 2), (32, 2)), ((64, 2), (128, 2), (256, 2), (128, 1))),
-}
-"""Image size, first map, blocks of both networks; checked against RaGAN's own by the number of parameters."""
 ROUNDS, FULL_ROUNDS = 4, 10
-MANY, FEW = 1_000_000, 1_000
+CPU_BATCHES = {"dcgan64": 64, "dcgan128": 16}
+GPU_BATCHES = {"dcgan64": 256, "dcgan128": 64}
+CPU_STEPS, GPU_STEPS = 1, 200
+"""Of a turn. RaGAN takes them in one call, as a worker does from one snapshot to the next."""
+TRAINING_STEPS = 2_000
+"""What a training takes unless it is asked for another number."""
+WHOLE_TRAINING = (
+    Column("steps/s", lambda row: f"{1 / row.seconds:.2f}"),
+    Column(f"{TRAINING_STEPS:,} steps, s", lambda row: f"{TRAINING_STEPS * row.seconds:.0f}"),
+)
 
 
-def task(family: str, batch_size: int, width: float = 1.0, devices: int = 1) -> str:
-    """What all contenders are asked to do, as JSON."""
-    image_size, start, generator_blocks, discriminator_blocks = FAMILIES[family]
-    return json.dumps(
-        {
-            "image_size": image_size,
-            "latent_size": 100,
-            "start": start,
-            "generator_blocks": generator_blocks,
-            "discriminator_blocks": discriminator_blocks,
-            "batch_size": batch_size,
-            "learning_rate_d": 2e-4,
-            "learning_rate_g": 1e-4,
-            "threads": os.cpu_count(),
-            "width": width,
-            "devices": devices,
-        }
-    )
+@dataclass(frozen=True)
+class Contender:
+    """Who takes part; `operations` of a step, where they are known, and the contender that is its limit."""
+
+    command: Command
+    operations: int | None = None
+    limit: str | None = None
 
 
-def against_peers(report: Report, family: str, batch_size: int, torch: str, rounds: int) -> list[Row]:
-    """Time a step of every contender, in turns."""
-    own = ["plain", "default", "float32"] if NATIVE_BFLOAT16 else ["plain", "default"]
-    wanted = {"the 2018 loop (Keras 3)": (sys.executable, "keras_2018.py", "plain")}
-    if Path(torch).exists():
-        wanted["PyTorch, the usual example"] = (torch, "pytorch_dcgan.py", "example")
-        wanted["PyTorch at its best"] = (torch, "pytorch_dcgan.py", "best-bf16" if NATIVE_BFLOAT16 else "best")
-    else:
+def peers(report: Report, asked: str, torch: str, precision: str) -> dict[str, Contender]:
+    """What a user could pick instead; PyTorch at its best in the precision that RaGAN chooses."""
+    contenders = {"the 2018 loop (Keras 3)": Contender(Command(sys.executable, "keras_2018", "plain", asked))}
+    if not Path(torch).exists():
         report.fact("PyTorch", f"left out: there is no {torch}; `make peers` installs it")
-    wanted |= {f"RaGAN, {variant}": (sys.executable, "ragan.py", variant) for variant in own}
-    with ExitStack() as stack:
-        peers = {
-            name: stack.enter_context(Peer(interpreter, script, task(family, batch_size), variant))
-            for name, (interpreter, script, variant) in wanted.items()
-        }
-        same = {peer.greeting["parameters"] for peer in peers.values()}
-        if len(same) != 1:
-            sys.exit(f"The contenders for {family} do not train the same networks: {same} parameters.")
-        seconds = take_turns({name: lambda peer=peer: peer.steps(1) for name, peer in peers.items()}, rounds)
-    rows = compare(seconds, batch_size)
-    report.table(f"A training step, {family}, batch {batch_size} ({same.pop():,} parameters)", rows, "images")
-    return rows
+        return contenders
+    at_best = "best" if precision == "float32" else "best-bf16"
+    return contenders | {
+        "PyTorch, the usual example": Contender(Command(torch, "pytorch_dcgan", "example", asked)),
+        f"PyTorch at its best, {precision}": Contender(Command(torch, "pytorch_dcgan", at_best, asked)),
+    }
 
 
-def scaling(report: Report, rounds: int) -> dict[str, list[tuple[float, float]]]:
-    """Images a second of RaGAN by batch size, image size and devices, at half width."""
-    curves: dict[str, list[tuple[float, float]]] = {}
-
-    def measure(curve: str, x: float, family: str, batch_size: int, devices: int = 1) -> None:
-        with Peer(sys.executable, "ragan.py", task(family, batch_size, 0.5, devices), "default") as peer:
-            seconds = statistics.median(peer.steps(1) for _ in range(rounds))
-        curves.setdefault(curve, []).append((x, batch_size / seconds))
-        report.fact(
-            f"images/s, half width, {family}, batch {batch_size}, devices {devices}", round(batch_size / seconds, 1)
-        )
-
-    for batch_size in (8, 16, 32, 64, 128):
-        measure("batch size", batch_size, "dcgan64", batch_size)
-    for family, (image_size, *_) in FAMILIES.items():
-        measure("image size", image_size, family, 16)
-    for devices in (1, 2):
-        measure("logical devices", devices, "dcgan64", 64, devices)
-    return curves
+def ragan(variant: str, asked: str, operations: int, devices: int = 1) -> Contender:
+    """RaGAN in a variant of `peers/ragan.py`, on so many devices."""
+    precision = "float32" if variant == "plain" else variant.partition("-")[0]
+    return Contender(Command(sys.executable, "ragan", variant, asked), operations, limit_name(precision, devices))
 
 
-def limits(report: Report) -> None:
-    """What this machine can do at most."""
-    import worker  # noqa: F401 - before TensorFlow, which is then to compute by oneDNN
+def limits(variants: Iterable[str], asked: str, devices: int = 1) -> dict[str, Contender]:
+    """What no training can exceed: `peers/product.py` in some variants, on so many devices."""
+    return {
+        limit_name(variant, devices): Contender(Command(sys.executable, "product", variant, asked))
+        for variant in variants
+    }
 
-    # isort: split
-    import tensorflow as tf
 
-    size = 2048
-    factor = tf.random.normal((size, size))
-    product = tf.function(lambda: tf.linalg.matmul(factor, factor), autograph=False)
-    seconds = best_of(lambda: product().numpy())
-    report.fact("float32 matrix product of 2,048, GFLOP/s", round(2 * size**3 / seconds / 1e9, 1))
-    block = np.zeros(2**27, np.uint8)
-    report.fact(
-        "copying memory in one thread, GB/s read and written", round(2 * block.size / best_of(block.copy) / 1e9, 1)
+def limit_name(variant: str, devices: int) -> str:
+    return f"limit: {variant} products, {counted(devices)}"
+
+
+def counted(devices: int) -> str:
+    return "1 device" if devices == 1 else f"{devices} devices"
+
+
+def on_cpu(report: Report, hardware: Mapping[str, Any], name: str, chosen: Namespace) -> None:
+    """A step of RaGAN and its peers, and where RaGAN's time goes."""
+    batch_size = chosen.batch or CPU_BATCHES[name]
+    asked = task(name, batch_size, width=chosen.width)
+    forecast = forecast_of(name, batch_size, chosen.width)
+    precision = hardware["precision"]
+    precisions = dict.fromkeys(("float32", precision))
+    contenders = (
+        peers(report, asked, chosen.torch, precision)
+        | {"RaGAN, float32, no fast paths": ragan("plain", asked, forecast["flops_per_step_plain"])}
+        | {f"RaGAN, {each}": ragan(each, asked, forecast["flops_per_step"]) for each in precisions}
+        | limits(precisions, asked)
     )
+    rows = compare_steps(report, f"Training steps, {name}, batch {batch_size}", contenders, batch_size, chosen)
+    shares = answer_of("op_shares.py", name, str(batch_size), "--width", str(chosen.width))
+    kinds = [(kind, 100 * share) for kind, share in shares["kinds"].items()]
+    report.listing(f"Where the time of a step goes, {name}, batch {batch_size}", ("operations", "%"), kinds)
+    own = rows.get(f"RaGAN, {precision}")
+    if own and own.of_limit:
+        multiplying = own.of_limit / shares["products"]
+        report.fact(f"{name}, RaGAN, of limit while it multiplies", f"{100 * multiplying:.1f} %")
 
 
-def best_of(work: Callable[[], object], times: int = 5) -> float:
-    """Fewest seconds of several tries, after one that does not count."""
-    work()
-    seconds = []
-    for _ in range(times):
-        began = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
+def on_gpus(report: Report, hardware: Mapping[str, Any], name: str, chosen: Namespace) -> None:
+    """Steps of RaGAN and its peers on one GPU, and of RaGAN on all."""
+    count = chosen.logical or len(hardware["devices"])
+    batch_size = chosen.batch or GPU_BATCHES[name]
+    batch_size -= batch_size % count
+    precision = hardware["precision"]
+    precisions = tuple(dict.fromkeys(("float32", precision)))
+    strict = ("float32-strict",) if hardware["tensor_float_32"] else ()
+
+    def asked_of(devices: int) -> str:
+        kind: Hardware = "CPU" if chosen.logical else "GPU"
+        return task(name, batch_size, width=chosen.width, devices=devices, hardware=kind)
+
+    def variants(devices: int, *suffixes: str) -> dict[str, Contender]:
+        operations = forecast_of(name, batch_size, chosen.width, devices)["flops_per_step"]
+        return {
+            f"RaGAN, {each}{suffix}, {counted(devices)}": ragan(each + suffix, asked_of(devices), operations, devices)
+            for each in precisions
+            for suffix in suffixes
+        }
+
+    alone = (
+        peers(report, asked_of(1), chosen.torch, precision)
+        | variants(1, "", "-xla")
+        | limits((*precisions, *strict), asked_of(1))
+    )
+    compare_steps(report, f"Training steps, {name}, batch {batch_size}, 1 device", alone, batch_size, chosen)
+    if count > 1:
+        together = (
+            variants(1, "")
+            | variants(count, "")
+            | limits(precisions, asked_of(1))
+            | limits(precisions, asked_of(count), count)
+        )
+        title = f"Training steps, {name}, batch {batch_size}, {count} devices"
+        compare_steps(report, title, together, batch_size, chosen)
 
 
-def shares(report: Report, family: str, batch_size: int) -> None:
-    """How a step's time is shared out over kinds of operations, by TensorFlow's profiler; two threads count twice."""
-    for name, share in answer_of("op_shares.py", family, str(batch_size)).items():
-        report.fact(f"share of a step, {family}, {name}", f"{100 * share:.1f} %")
+@cache
+def forecast_of(name: str, batch_size: int, width: float, devices: int = 1) -> dict[str, int]:
+    """What the dry run of such a training says."""
+    return answer_of("forecast.py", name, str(batch_size), "--width", str(width), "--devices", str(devices))
 
 
-def answer_of(script: str, *arguments: str) -> dict[str, float]:
-    """What a script beside this one prints as its last line, run in a process of its own."""
-    command = [sys.executable, str(HERE / script), *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    answer: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return answer
+def compare_steps(
+    report: Report, title: str, contenders: Mapping[str, Contender], batch_size: int, chosen: Namespace
+) -> dict[str, Row]:
+    """Let contenders take steps in turns, show how long one takes, and give the rows by name."""
+    steps = chosen.steps or (GPU_STEPS if chosen.gpu else CPU_STEPS)
+    with at_work({name: contender.command for name, contender in contenders.items()}, report) as started:
+        for name, peer in started.items():
+            report.keep(f"{title}, {name}", peer.greeting["settings"])
+        seconds = take_turns(
+            {name: lambda peer=peer: peer.steps(steps) for name, peer in started.items()},
+            rounds_of(chosen, ROUNDS, FULL_ROUNDS),
+        )
+    told = {name: contenders[name].operations or peer.greeting["operations"] for name, peer in started.items()}
+    operations = {name: count for name, count in told.items() if count is not None}
+    limited = {name: contender.limit for name, contender in contenders.items() if contender.limit}
+    rows = beside_limits(compare(seconds, batch_size), operations, limited)
+    report.table(title, rows, "images", *(WHOLE_TRAINING if chosen.gpu else ()))
+    return {row.name: row for row in rows}
 
 
-def memory(report: Report) -> None:
-    """Train on 1,000 and on 1,000,000 images of 64x64, memory-mapped: memory of its own, and seconds of a step."""
-    with tempfile.TemporaryDirectory() as folder:
-        for count in (FEW, MANY):
-            path = Path(folder) / f"{count}.npy"
-            write_images(path, count)
-            for name, value in answer_of("resident_memory.py", str(path)).items():
-                report.fact(f"training on {count:,} images of 64x64, {name}", value)
-
-
-def write_images(path: Path, count: int) -> None:
-    images: NDArray[np.uint8] = np.lib.format.open_memmap(path, "w+", np.uint8, (count, 64, 64))
-    block = np.random.default_rng(0).integers(0, 256, (FEW, 64, 64), np.uint8)
-    for first in range(0, count, FEW):
-        images[first : first + FEW] = block
-    images.flush()
-
-
-def on_gpus(report: Report) -> None:
-    """Steps a second on this host's GPUs by precision and with XLA, FLOP/s, and the seconds of 2,000 steps of 256."""
-    for family, flops in (("dcgan64", 6.4e9), ("dcgan128", 16.6e9)):
-        for variant in ("float32", "bfloat16", "xla"):
-            with Peer(sys.executable, "ragan.py", task(family, 256), variant) as peer:
-                seconds = peer.steps(200) / 200
-            report.fact(
-                f"{family}, batch 256, {variant}",
-                f"{1 / seconds:.2f} steps/s, {256 / seconds:.0f} images/s, {256 * flops / seconds / 1e12:.2f} TFLOP/s, "
-                f"{2000 * seconds:.0f} s for 2,000 steps",
-            )
-
-
-def plot(curves: dict[str, list[tuple[float, float]]], path: Path) -> None:
-    """One panel for each curve."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(3.2 * len(curves), 2.8), layout="constrained")
-    for axes, (name, points) in zip(np.atleast_1d(figure.subplots(1, len(curves))), curves.items(), strict=True):
-        axes.plot(*zip(*points, strict=True), marker="o", color="#1f4e79")
-        axes.set(xlabel=name, ylabel="images/s", ylim=(0, None), xticks=[x for x, _ in points])
-        axes.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
+def read_arguments() -> Namespace:
+    """The options of every benchmark, and those of this one."""
     parser = options((__doc__ or "").splitlines()[0])
     parser.add_argument("--torch", default=".venv-peers/bin/python", help="the interpreter that has PyTorch")
-    parser.add_argument("--gpu", action="store_true", help="measure RaGAN on this host's GPUs instead")
-    parser.add_argument("--plot", type=Path, default=Path("docs/benchmarks/training.svg"), help="where --full draws")
-    chosen: Namespace = parser.parse_args(arguments)
+    parser.add_argument("--plot", type=Path, default=FOLDER, help="the folder where --full draws the scaling")
+    parser.add_argument("--gpu", action="store_true", help="measure on this host's GPUs instead")
+    parser.add_argument("--families", nargs="+", choices=CPU_BATCHES, default=list(CPU_BATCHES))
+    parser.add_argument("--batch", type=at_least(1), help="batch size; by default one that suits the family")
+    parser.add_argument("--width", type=float, default=1.0, help="times the channels of all networks")
+    parser.add_argument("--steps", type=at_least(1), help=f"of a turn; by default {CPU_STEPS}, by --gpu {GPU_STEPS}")
+    parser.add_argument(
+        "--logical", type=at_least(1), help="so many logical devices of the CPU in place of GPUs, to try out --gpu"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    chosen = read_arguments()
     report = Report("training", as_json=chosen.json)
+    if chosen.logical or not chosen.gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    hardware = answer_of("hardware.py")
+    if chosen.gpu and not chosen.logical and not hardware["devices"][0].startswith("GPU"):
+        sys.exit(
+            "TensorFlow sees no GPU here: look at what nvidia-smi says, and whether the extra `gpu` is installed. "
+            "To try this out without one, add --logical 2 --steps 2 --rounds 1 --batch 8 --width 0.1."
+        )
+    devices = zip(hardware["devices"], hardware["names"], strict=True)
+    report.fact("devices", ", ".join(f"{device} ({called})" for device, called in devices))
+    report.fact("memory, read and written, GB/s", round(hardware["memory_bytes_per_second"] / 1e9, 1))
     if chosen.gpu:
-        on_gpus(report)
-    else:
-        limits(report)
-        rounds = FULL_ROUNDS if chosen.full else ROUNDS
-        against_peers(report, "dcgan64", 64, chosen.torch, rounds)
-        against_peers(report, "dcgan128", 16, chosen.torch, rounds)
-        shares(report, "dcgan64", 64)
-        if chosen.full:
-            memory(report)
-            plot(scaling(report, rounds), chosen.plot)
+        report.fact("TensorFloat-32 in float32", "allowed" if hardware["tensor_float_32"] else "not allowed")
+    for name in chosen.families:
+        (on_gpus if chosen.gpu else on_cpu)(report, hardware, name, chosen)
+    if chosen.full and not chosen.gpu:
+        draw(by_sizes(report, rounds_of(chosen, ROUNDS, FULL_ROUNDS)), "images/s", chosen.plot / "training.svg")
     report.finish()
 
 

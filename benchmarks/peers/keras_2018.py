@@ -6,7 +6,7 @@ As in that script, the discriminator's weights are trained while the generator's
 import keras
 import numpy as np
 from keras import layers
-from serving import Task, one_by_one, read_arguments, serve
+from peers.serving import Task, one_by_one, read_arguments, serve
 
 
 def generator(task: Task) -> keras.Model:

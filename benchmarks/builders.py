@@ -1,0 +1,68 @@
+"""What is measured of RaGAN: its trainers and samplers, made as a worker makes them, on noise where it does not matter.
+
+A fast path or a precision that is not named is the one that a worker would choose.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.devices import device_names, open_strategy
+from worker.fast_paths import FastPaths, for_drawing, for_training, taking
+from worker.models.base import DEFAULT, Family
+from worker.models.registry import family
+from worker.precision import Precision, computing_in, resolve
+from worker.stages.generate import Sampler, sampler_of
+from worker.trainer import Plan, Population, Trainer
+
+
+def noise(image_size: int, count: int = 1024) -> NDArray[np.uint8]:
+    """Images (count, image_size, image_size) without anything to learn."""
+    return np.random.default_rng(0).integers(0, 256, (count, image_size, image_size), np.uint8)
+
+
+def build_trainer(
+    name: str,
+    batch_size: int,
+    *,
+    hyperparameters: Mapping[str, Any] | None = None,
+    images: NDArray[np.uint8] | None = None,
+    seed: int = 0,
+    precision: Precision | None = None,
+    fast_paths: FastPaths | None = None,
+    devices: int = 1,
+) -> Trainer:
+    """A trainer of a family on so many GPUs, or logical devices of the CPU where there is no GPU."""
+    kind: Family[Any] = family(name)
+    shown = noise(kind.image_size) if images is None else images
+    device = device_names(devices)[0]
+    return Trainer(
+        kind,
+        kind.configure(DEFAULT, hyperparameters or {}),
+        open_strategy(devices, devices),
+        Population(shown, np.arange(len(shown))),
+        Plan(
+            batch_size=batch_size,
+            seed=seed,
+            precision=precision or resolve("auto", device),
+            fast_paths=for_training(fast_paths, device, devices=devices),
+        ),
+    )
+
+
+def build_generator(name: str, fast_paths: FastPaths, precision: Precision = "float32") -> keras.Model:
+    """A generator that has learned nothing, whose weights are the same every time."""
+    kind: Family[Any] = family(name)
+    with taking(fast_paths), computing_in(precision):
+        keras.utils.set_random_seed(0)
+        return kind.generator(kind.configure(DEFAULT, {}))
+
+
+def build_sampler(name: str, fast_paths: FastPaths | None = None, precision: Precision = "float32") -> Sampler:
+    """Draws images by such a generator as a generation does."""
+    paths = for_drawing(fast_paths, device_names()[0])
+    with taking(paths), computing_in(precision):
+        return sampler_of(build_generator(name, paths, precision), paths)
