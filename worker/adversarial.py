@@ -104,7 +104,7 @@ def _apply(
 def _unscaled(gradients: Sequence[tf.Tensor], loss_scale: float) -> list[tf.Tensor]:
     """Gradients of the loss itself; if one of them overflowed, zeros, so that nothing is learnt from this batch."""
     finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
-    return [tf.where(finite, gradient / loss_scale, tf.zeros_like(gradient)) for gradient in gradients]
+    return [tf.where(finite, gradient / loss_scale, 0.0) for gradient in gradients]
 
 
 def _count(flags: tf.Tensor) -> tf.Tensor:

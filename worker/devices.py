@@ -1,5 +1,6 @@
 """The devices of this machine, and the way to train on one or several of them by the same code."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import tensorflow as tf
@@ -25,19 +26,26 @@ def device_names(cpu_devices: int = 1) -> tuple[str, ...]:
     return tuple(f"CPU:{index}" for index in range(cpu_devices))
 
 
-def open_strategy(devices: Literal["all"] | int, cpu_devices: int = 1) -> tf.distribute.Strategy:
-    """The strategy that runs a step on all devices, or on the first so many.
+def choose(devices: Literal["all"] | int, names: Sequence[str]) -> Sequence[str]:
+    """All of a worker's devices, which have these names, or the first so many.
 
     Raises:
         DevicesUnavailable: there are fewer than asked for.
     """
-    names = device_names(cpu_devices)
     count = len(names) if devices == "all" else devices
     if count > len(names):
         raise DevicesUnavailable(
             f"This worker has {len(names)} device(s) ({', '.join(names)}) and the training asks for {count}: "
             f"ask for at most {len(names)}, or for 'all'."
         )
-    if count == 1:
-        return tf.distribute.OneDeviceStrategy(names[0])
-    return tf.distribute.MirroredStrategy(names[:count])
+    return names[:count]
+
+
+def open_strategy(devices: Literal["all"] | int, cpu_devices: int = 1) -> tf.distribute.Strategy:
+    """The strategy that runs a step on all devices, or on the first so many.
+
+    Raises:
+        DevicesUnavailable: there are fewer than asked for.
+    """
+    names = choose(devices, device_names(cpu_devices))
+    return tf.distribute.OneDeviceStrategy(names[0]) if len(names) == 1 else tf.distribute.MirroredStrategy(names)

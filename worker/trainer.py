@@ -49,7 +49,7 @@ class Population:
     @property
     def bytes(self) -> int:
         """Of all pixels."""
-        return len(self) * int(self.images[0].nbytes)
+        return len(self) * int(np.prod(self.images.shape[1:]))
 
     def take(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The images at positions of `indices`, in the shape of the positions and (S, S)."""

@@ -91,7 +91,7 @@ class MemoryForecast(_Result):
     weights: int
     optimizers: int
     gradients: int = Field(description="Of the larger network; the two are taught in turn.")
-    activations: int = Field(description="The most that waits at once for a backward pass, of a device's share.")
+    activations: int = Field(description="What else a step holds when it holds most, of a device's share.")
     average: int = Field(description="The averaged generator; 0 without one.")
     data: int = Field(description="The images, where the whole dataset is kept on the device, else 0.")
 

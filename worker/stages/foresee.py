@@ -1,10 +1,15 @@
 """Says beforehand what a training would take: its networks are built and its step is traced, but no step is taken."""
 
+import gc
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from graphlib import TopologicalSorter
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.framework.ops import gradient_registry
 
 from worker.adversarial import Batch, Networks
 from worker.contract.fast_paths import FastPath
@@ -14,19 +19,27 @@ from worker.contract.settings import Settings
 from worker.dataset import Dataset
 from worker.devices import device_names
 from worker.fast_paths import PLAIN, for_training
+from worker.feasibility import devices_to_share
 from worker.models import registry
 from worker.models.base import CommonHyperparameters, Family
 from worker.precision import LOSS_SCALE, resolve
 from worker.trainer import Plan, Population, Trainer
 
-BACKWARD = "gradient_tape/"
-"""How TensorFlow begins the name of every operation of a backward pass, if the forward one has a scope."""
-VIEWS = {"ExpandDims", "Identity", "Reshape", "Squeeze", "StopGradient"}
-"""Operations whose output is the memory of their input."""
-HELD_ANYWAY = {"Const", "Placeholder", "ReadVariableOp", "Unpack"}
+VIEWS = {"ExpandDims", "Identity", "IdentityN", "Reshape", "Squeeze", "StopGradient"}
+"""Operations whose outputs are the memory of their inputs."""
+HELD_ANYWAY = {"Const", "Placeholder", "ReadVariableOp"}
 """Operations whose output is a constant, a weight, or the batch."""
-SHAPE_READERS = {"Shape", "ShapeN", "Size"}
-"""Operations that are worked out before a step, from shapes alone."""
+PRODUCTS = {"BatchMatMulV2", "Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropInput", "MatMul"}
+"""Operations that need one of their operands in another order, and have a copy of it while they run."""
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """What one step takes of one device."""
+
+    parameters: dict[str, int]
+    flops: int
+    memory: MemoryForecast
 
 
 def foresee(request: TrainingRequest, dataset: Dataset, settings: Settings) -> TrainingForecast:
@@ -37,42 +50,80 @@ def foresee(request: TrainingRequest, dataset: Dataset, settings: Settings) -> T
     loops is not seen.
 
     Raises:
-        InvalidRequest: the family is unknown here, or does not take the hyper-parameters.
+        InvalidRequest: the family is unknown here, or family, hyper-parameters, dataset, batch size and devices do not
+            go together.
+        DevicesUnavailable: this worker has fewer devices.
     """
     family = registry.family(request.model.family)
     hyperparameters = family.configure(request.model.preset, request.model.hyperparameters)
     names = device_names(settings.cpu_devices)
-    devices = len(names) if request.devices == "all" else request.devices
+    devices = devices_to_share(request, dataset, family, names)
     population = Population(dataset.images, dataset.indices("train"))
     share = Plan(
-        batch_size=-(-request.batch_size // devices),
+        batch_size=request.batch_size // devices,
         seed=request.seed,
         precision=resolve(request.precision, names[0]),
         fast_paths=for_training(settings.fast_paths, names[0], devices=devices, data_bytes=population.bytes),
     )
-    state, step = _trace(family, hyperparameters, population, share)
-    _, plain_step = _trace(family, hyperparameters, population, replace(share, fast_paths=PLAIN))
+    cost = _cost(family, hyperparameters, population, share)
+    plain_cost = _cost(family, hyperparameters, population, replace(share, fast_paths=PLAIN))
     return TrainingForecast(
         steps=request.steps,
         images_seen=request.steps * request.batch_size * hyperparameters.d_steps,
-        parameters={"generator": state.generator.count_params(), "discriminator": state.discriminator.count_params()},
-        flops_per_step=devices * _flops(step),
-        flops_per_step_plain=devices * _flops(plain_step),
-        memory_bytes=_memory(state, step, population.bytes if FastPath.RESIDENT_DATA in share.fast_paths else 0),
+        parameters=cost.parameters,
+        flops_per_step=devices * cost.flops,
+        flops_per_step_plain=devices * plain_cost.flops,
+        memory_bytes=cost.memory,
         devices=devices,
         precision=share.precision,
         fast_paths=tuple(sorted(share.fast_paths)),
     )
 
 
+@contextmanager
+def _graphs_let_go() -> Iterator[None]:
+    """Free the graphs that were made within, and the weights that they refer to.
+
+    TensorFlow registers every custom gradient that it meets, such as that of a sum over devices, for the life of the
+    process, and with it the graph that it is in. There is no public way to take it back.
+    """
+    kept = set(gradient_registry.list())
+    try:
+        yield
+    finally:
+        for name in set(gradient_registry.list()) - kept:
+            del gradient_registry._registry[name]  # noqa: SLF001
+        gc.collect()  # graphs and networks refer to themselves
+
+
+@_graphs_let_go()
+def _cost(family: Family[Any], hyperparameters: CommonHyperparameters, population: Population, plan: Plan) -> _Cost:
+    networks, step = _trace(family, hyperparameters, population, plan)
+    return _Cost(
+        parameters={
+            "generator": networks.generator.count_params(),
+            "discriminator": networks.discriminator.count_params(),
+        },
+        flops=_flops(step),
+        memory=_memory(
+            networks,
+            step,
+            averaged=hyperparameters.ema_decay > 0,
+            data_bytes=population.bytes if FastPath.RESIDENT_DATA in plan.fast_paths else 0,
+        ),
+    )
+
+
 def _trace(
     family: Family[Any], hyperparameters: CommonHyperparameters, population: Population, plan: Plan
-) -> tuple[tf.train.Checkpoint, tf.Graph]:
-    """The state of a trainer on one device, and the graph of its step."""
+) -> tuple[Networks, tf.Graph]:
+    """The networks of a training on one device, and the graph of its step."""
     # A GPU keeps its memory for what it draws: in a graph, shapes are all there is of a batch.
     with tf.device("CPU:0"):
+        # Nor is an average needed, which has the weights of the generator once more.
+        unaveraged = hyperparameters.model_copy(update={"ema_decay": 0.0})
         unfilled = replace(plan, fast_paths=plan.fast_paths - {FastPath.RESIDENT_DATA})
-        state = Trainer(family, hyperparameters, tf.distribute.get_strategy(), population, unfilled).state()
+        state = Trainer(family, unaveraged, tf.distribute.get_strategy(), population, unfilled).state()
     networks = Networks(
         generator=state.generator,
         discriminator=state.discriminator,
@@ -83,15 +134,14 @@ def _trace(
     )
 
     def step(real: tf.Tensor, latents: tf.Tensor) -> dict[str, tf.Tensor]:
-        with tf.name_scope("step"):  # BACKWARD says why
-            return family.step(networks, Batch(real, latents, plan.batch_size), hyperparameters)
+        return family.step(networks, Batch(real, latents, plan.batch_size), hyperparameters)
 
     updates, size = hyperparameters.d_steps, family.image_size
     traced = tf.function(step, autograph=False).get_concrete_function(
         tf.TensorSpec((updates, plan.batch_size, size, size, 1)),
         tf.TensorSpec((updates + 1, plan.batch_size, family.latent_size)),
     )
-    return state, traced.graph
+    return networks, traced.graph
 
 
 def _flops(graph: tf.Graph) -> int:
@@ -109,28 +159,29 @@ def _nodes(node: Any) -> Iterator[Any]:
         yield from _nodes(child)
 
 
-def _needed(graph: tf.Graph) -> list[tf.Operation]:
-    """What the results and the changed variables depend on, each operation after those whose results it takes."""
+def _needed(graph: tf.Graph) -> dict[tf.Operation, list[tf.Operation]]:
+    """What the results and the changed variables depend on, each operation with those that it waits for."""
     waiting = [*(tensor.op for tensor in graph.outputs), *graph.control_outputs]
-    needed: set[tf.Operation] = set()
+    needed: dict[tf.Operation, list[tf.Operation]] = {}
     while waiting:
         operation = waiting.pop()
         if operation not in needed:
-            needed.add(operation)
-            waiting += [*(tensor.op for tensor in operation.inputs), *operation.control_inputs]
-    return [operation for operation in graph.get_operations() if operation in needed]
+            needed[operation] = [*(tensor.op for tensor in operation.inputs), *operation.control_inputs]
+            waiting += needed[operation]
+    return needed
 
 
-def _memory(state: tf.train.Checkpoint, step: tf.Graph, data_bytes: int) -> MemoryForecast:
-    """An estimate: of temporary values only those that wait for a backward pass, and the gradients, are counted."""
-    networks = (state.generator, state.discriminator)
-    average = getattr(state, "average", None)
+def _memory(networks: Networks, step: tf.Graph, *, averaged: bool, data_bytes: int) -> MemoryForecast:
+    """An estimate: `activations` are what a step holds beside the gradients when it holds most."""
+    both = (networks.generator, networks.discriminator)
+    gradients = max(_bytes(network.trainable_weights) for network in both)
     parts = {
-        "weights": sum(_bytes(network.weights) for network in networks),
-        "optimizers": _bytes(state.generator_optimizer.variables) + _bytes(state.discriminator_optimizer.variables),
-        "gradients": max(_bytes(network.trainable_weights) for network in networks),
-        "activations": _kept_bytes(step),
-        "average": _bytes(average.weights) if average else 0,
+        "weights": sum(_bytes(network.weights) for network in both),
+        "optimizers": _bytes(networks.generator_optimizer.variables)
+        + _bytes(networks.discriminator_optimizer.variables),
+        "gradients": gradients,
+        "activations": max(0, _held_bytes(step) - gradients),
+        "average": _bytes(networks.generator.weights) if averaged else 0,
         "data": data_bytes,
     }
     return MemoryForecast(total=sum(parts.values()), **parts)
@@ -145,34 +196,30 @@ def _size(value: Any) -> int:
     return int((value.shape.num_elements() or 0) * value.dtype.size)
 
 
-def _kept_bytes(graph: tf.Graph) -> int:
-    """The most that is held at once of what forward passes compute and backward passes read later."""
-    operations = _needed(graph)
-    place = {operation: index for index, operation in enumerate(operations)}
-    backward: set[tf.Operation] = set()
-    last_reads: dict[Any, int] = {}
-    for operation in operations:
-        of_forward = [tensor for tensor in operation.inputs if tensor.op not in backward]
-        if operation.name.startswith(BACKWARD):
-            backward.add(operation)
-            if operation.type not in SHAPE_READERS:
-                last_reads |= {_memory_of(tensor).ref(): place[operation] for tensor in of_forward}
-        elif len(of_forward) < len(operation.inputs):
-            backward.add(operation)  # such as a sum of gradients, or the change of a weight
-    changes = []
-    for reference, last in last_reads.items():
-        tensor = reference.deref()
-        if tensor.op.type not in HELD_ANYWAY:
-            changes += [(place[tensor.op], _size(tensor)), (last, -_size(tensor))]
+def _held_bytes(graph: tf.Graph) -> int:
+    """The most that is held at once of what is computed, if each operation runs as soon as it can.
+
+    That is how TensorFlow runs them: not in the order in which they were written, but first all that depend on the
+    weights alone, and when the gradients are there, the changes of all weights side by side.
+    """
+    operations = list(TopologicalSorter(_needed(graph)).static_order())
+    last_readers = {_memory_of(tensor).ref(): reader for reader in operations for tensor in reader.inputs}
+    let_go: Counter[tf.Operation] = Counter()
     held = most = 0
-    for _, change in sorted(changes):
-        held += change
-        most = max(most, held)
+    for operation in operations:
+        if operation.type not in HELD_ANYWAY | VIEWS:
+            for output in operation.outputs:
+                if output.ref() in last_readers:
+                    held += _size(output)
+                    let_go[last_readers[output.ref()]] += _size(output)
+        copied = max(map(_size, operation.inputs)) if operation.type in PRODUCTS else 0
+        most = max(most, held + copied)
+        held -= let_go[operation]
     return most
 
 
 def _memory_of(tensor: tf.Tensor) -> tf.Tensor:
     """The tensor whose memory this one is."""
     while tensor.op.type in VIEWS:
-        tensor = tensor.op.inputs[0]
+        tensor = tensor.op.inputs[tensor.value_index]
     return tensor

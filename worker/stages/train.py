@@ -3,17 +3,18 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+
+import tensorflow as tf
 
 from worker.context import JobContext, StopRequested
-from worker.contract.errors import InvalidRequest, StoreUnavailable
+from worker.contract.errors import StoreUnavailable
 from worker.contract.requests import TrainingRequest
 from worker.contract.results import TrainingResult
 from worker.dataset import Dataset
 from worker.devices import device_names, open_strategy
 from worker.fast_paths import for_training
+from worker.feasibility import devices_to_share
 from worker.models import registry
-from worker.models.base import Family
 from worker.precision import resolve
 from worker.trainer import Plan, Population, Trainer
 from worker.training_run import TrainingRun
@@ -40,21 +41,17 @@ def train(
     """
     family = registry.family(request.model.family)
     hyperparameters = family.configure(request.model.preset, request.model.hyperparameters)
-    _check(dataset, family)
+    names = device_names(context.settings.cpu_devices)
+    devices = devices_to_share(request, dataset, family, names)
     strategy = open_strategy(request.devices, context.settings.cpu_devices)
-    _check_shares(request.batch_size, strategy.num_replicas_in_sync)
-    device = device_names(context.settings.cpu_devices)[0]
+    # It fails on the gradient of a LeakyReLU behind a convolution, says so as an error in the log, and changes nothing.
+    tf.config.optimizer.set_experimental_options({"remapping": False})
     population = Population(dataset.images, dataset.indices("train"))
     plan = Plan(
         batch_size=request.batch_size,
         seed=request.seed,
-        precision=resolve(request.precision, device),
-        fast_paths=for_training(
-            context.settings.fast_paths,
-            device,
-            devices=strategy.num_replicas_in_sync,
-            data_bytes=population.bytes,
-        ),
+        precision=resolve(request.precision, names[0]),
+        fast_paths=for_training(context.settings.fast_paths, names[0], devices=devices, data_bytes=population.bytes),
     )
     trainer = Trainer(family, hyperparameters, strategy, population, plan)
 
@@ -89,22 +86,3 @@ def _disk_trouble_told() -> Iterator[None]:
             f"A file of the training could not be read or written ({error.strerror}): make room or mend the disk, "
             "then resume the training."
         ) from error
-
-
-def _check(dataset: Dataset, family: Family[Any]) -> None:
-    if dataset.image_size != family.image_size:
-        raise InvalidRequest.at(
-            "#/dataset",
-            f"The dataset's images are {dataset.image_size} pixels on a side and {family.name} makes "
-            f"{family.image_size}: prepare a dataset with image_size {family.image_size}, or take another family.",
-        )
-    if not len(dataset.indices("train")):
-        raise InvalidRequest.at("#/dataset", "No image of the dataset is for training: give `train` a larger split.")
-
-
-def _check_shares(batch_size: int, devices: int) -> None:
-    if batch_size % devices:
-        raise InvalidRequest.at(
-            "#/batch_size",
-            f"A batch of {batch_size} cannot be shared out evenly over {devices} devices: take a multiple of that.",
-        )

@@ -38,7 +38,7 @@ class FreezableKernel:
         if kernel.shape.rank == toom_cook.KERNEL_RANK:
             return toom_cook.convolve(inputs, kernel)
         if FastPath.SINGLE_FILTER in self._paths and single_filter.pays(inputs.dtype, kernel.shape):
-            return single_filter.convolve(inputs, kernel)
+            return (single_filter.convolve if self._frozen is None else single_filter.outputs)(inputs, kernel)
         return tf.nn.conv2d(inputs, tf.cast(kernel, inputs.dtype), strides=1, padding="SAME")
 
     def _prepared(self, inputs_shape: tf.TensorShape) -> tf.Tensor:

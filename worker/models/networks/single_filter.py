@@ -14,6 +14,16 @@ def pays(dtype: tf.DType, kernel_shape: tf.TensorShape) -> bool:
     return kernel_shape[3] == 1 and dtype in (tf.float32, tf.float64)
 
 
+def outputs(inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """As `convolve`, without its gradient: what has one of its own, TensorFlow keeps for as long as a process lasts."""
+    taps, _, channels, _ = kernel.shape
+    pixels = tf.reshape(inputs, (-1, channels))
+    maps = tf.matmul(tf.reshape(kernel, (taps**2, channels)), pixels, transpose_b=True)
+    maps = _bordered(tf.reshape(maps, (taps**2, *_outline(inputs))), taps // 2)
+    windows = [_window(maps[row * taps + column], inputs, row, column) for row in range(taps) for column in range(taps)]
+    return tf.add_n(windows)[..., tf.newaxis]
+
+
 @tf.custom_gradient  # type: ignore[untyped-decorator] # TensorFlow ships no types
 def convolve(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
     """What tf.nn.conv2d(inputs, kernel, strides=1, padding="SAME") gives.
@@ -26,12 +36,6 @@ def convolve(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[
         (B, H, W, 1).
     """
     taps, _, channels, _ = kernel.shape
-    pixels = tf.reshape(inputs, (-1, channels))
-    maps = tf.matmul(tf.reshape(kernel, (taps**2, channels)), pixels, transpose_b=True)
-    maps = _bordered(tf.reshape(maps, (taps**2, *_outline(inputs))), taps // 2)
-    outputs = tf.add_n(
-        [_window(maps[row * taps + column], inputs, row, column) for row in range(taps) for column in range(taps)]
-    )
 
     def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         mirrored = tf.transpose(tf.reverse(kernel, (0, 1)), (0, 1, 3, 2))
@@ -43,9 +47,10 @@ def convolve(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Callable[
             for row in range(taps)
             for column in range(taps)
         ]
+        pixels = tf.reshape(inputs, (-1, channels))
         return of_inputs, tf.reshape(tf.matmul(tf.stack(shifted), pixels), kernel.shape)
 
-    return outputs[..., tf.newaxis], gradients
+    return outputs(inputs, kernel), gradients
 
 
 def _outline(inputs: tf.Tensor) -> tuple[Any, int, int]:
