@@ -45,8 +45,7 @@ def up(host: str, port: int) -> None:
         if stopping.wait(seconds):
             raise SystemExit
 
-    with Stack(Settings(), host, port) as stack:
-        stack.wait_until_ready(pause=pause)
+    with Stack(Settings(), host, port, pause=pause) as stack:
         click.echo(f"RaGAN is ready at {stack.url}")
         while True:
             stack.tend()

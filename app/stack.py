@@ -18,8 +18,8 @@ from worker.contract.settings import Settings
 from worker.contract.store import Store
 
 READY_SECONDS = 120.0
-POLL_SECONDS = 0.25
-WORKER_NICENESS = 5
+POLL_SECONDS = 0.05
+WORKER_NICENESS = 10
 """Workers take all cores there are; the front end, which takes little, is to answer all the same."""
 STOP_SECONDS = 30.0
 """How long jobs in hand have to save themselves."""
@@ -34,13 +34,25 @@ class StartFailed(RaganError):
 
 
 class Stack:
-    """A context in which the service runs; `output` is where its processes write, stderr if None."""
+    """A context in which the service runs, and answers.
 
-    def __init__(self, settings: Settings, host: str, port: int, output: Path | None = None) -> None:
+    `output` is where its processes write, stderr if None. `pause` waits some seconds, or raises to give up waiting.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        host: str,
+        port: int,
+        output: Path | None = None,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._settings = settings
         self._host = host
         self._port = port or _free_port(host)
         self._output = output
+        self._pause = pause
         self._redis: EmbeddedRedis | None = None
         self._supervisor: Supervisor | None = None
 
@@ -75,7 +87,7 @@ class Stack:
         if self._supervisor is not None:
             self._supervisor.tend()
 
-    def wait_until_ready(self, *, trainable: bool = False, pause: Callable[[float], None] = time.sleep) -> None:
+    def wait_until_ready(self, *, trainable: bool = False) -> None:
         """Return once the front end answers, and with `trainable` once a worker has published its families."""
         path = "/v1/models" if trainable else "/readyz"
         deadline = time.monotonic() + READY_SECONDS
@@ -87,7 +99,7 @@ class Stack:
                         return
                 except httpx.TransportError:
                     pass  # not listening yet
-                pause(POLL_SECONDS)
+                self._pause(POLL_SECONDS)
         raise StartFailed(f"RaGAN did not come up at {self.url} within {READY_SECONDS:.0f} s; its log says why.")
 
     def stop(self) -> None:
@@ -110,6 +122,8 @@ class Stack:
         self._supervisor = Supervisor(environment, self._output)
         ragan = [sys.executable, "-m", "app"]
         self._supervisor.add("api", [*ragan, "api", "--host", self._host, "--port", str(self._port)])
+        # Loading TensorFlow takes all cores there are, so that beside it the front end would answer seconds later.
+        self.wait_until_ready()
         for queue in QueueName:
             worker = ["nice", "-n", str(WORKER_NICENESS), *ragan, "worker", "--queue", queue]
             self._supervisor.add(f"{queue} worker", worker)

@@ -10,7 +10,7 @@ import os
 import time
 import zipfile
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
@@ -69,17 +69,25 @@ def generate(
     missing = [
         shard for shard in range(-(-request.count // SHARD_IMAGES)) if not (folder / archive_name(shard)).exists()
     ]
-    for shard in missing:
-        if context.should_stop():
-            raise StopRequested
-        first = shard * SHARD_IMAGES
-        size = min(SHARD_IMAGES, request.count - first)
-        images = sample(latent_points(request.seed, first, size, latent_size))
-        _publish_shard(images, shard, first, provenance, context)
-        context.progress("generate", first + size, request.count, "images")
-        if time.monotonic() - began >= turn_seconds and shard != missing[-1]:
-            _keep_seconds(context, seconds + time.monotonic() - began)
-            return None
+    with ThreadPoolExecutor(1) as publishing:
+        published: Future[None] | None = None
+        for shard in missing:
+            if context.should_stop():
+                raise StopRequested
+            first = shard * SHARD_IMAGES
+            size = min(SHARD_IMAGES, request.count - first)
+            images = sample(latent_points(request.seed, first, size, latent_size))
+            if published is not None:
+                published.result()
+            # While the next shard is drawn.
+            published = publishing.submit(_publish_shard, images, shard, first, provenance, context)
+            context.progress("generate", first + size, request.count, "images")
+            if time.monotonic() - began >= turn_seconds and shard != missing[-1]:
+                published.result()
+                _keep_seconds(context, seconds + time.monotonic() - began)
+                return None
+        if published is not None:
+            published.result()
 
     _publish_grid(folder, request.count, context)
     seconds += time.monotonic() - began
