@@ -11,10 +11,11 @@ images = ragan.images(ragan.generate(training, count=64))
 import io
 import json
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import httpx
 import numpy as np
@@ -26,7 +27,8 @@ from worker.contract.settings import Settings
 POLL_SECONDS = 0.5
 SHORT_JOB_SECONDS = 2
 """A job that ends so soon is answered with its result; one that takes longer is looked at now and then."""
-CHUNK_BYTES = 256 * 1024
+RETRY_SECONDS = (0.5, 1.0, 2.0)
+"""Pauses before what came to nothing is tried again."""
 
 Resource = dict[str, Any]
 OnProgress = Callable[[Resource], None]
@@ -157,9 +159,9 @@ class Client:
         """Ask a job to stop."""
         return self._json("POST", f"{_path(_id(resource))}/cancel")
 
-    def delete(self, resource: Resource | str) -> None:
-        """Remove a resource that has ended, and its files."""
-        self._request("DELETE", _path(_id(resource)))
+    def delete(self, resource: Resource | str, *, cascade: bool = False) -> None:
+        """Remove a resource that has ended, and its files; with `cascade`, first what was made from it."""
+        self._request("DELETE", _path(_id(resource)), params={"cascade": cascade})
 
     def wait(self, resource: Resource | str, *, on_progress: OnProgress | None = None) -> Resource:
         """Wait for a job's end; JobNotSuccessful if it failed or was cancelled."""
@@ -180,19 +182,15 @@ class Client:
         return [json.loads(line) for line in lines]
 
     def download(self, path: str, to: Path, accept: str = "*/*") -> Path:
-        """Save what is at a path, such as one of a resource's `links`; the file is there whole or not at all."""
+        """Save what is at a path, such as one of a resource's `links`; the file is there whole or not at all.
+
+        After a broken connection it goes on where it stopped.
+        """
         partial = to.with_name(f".{to.name}.part")
         try:
-            with self._http.stream("GET", path, headers={"Accept": accept}) as response:
-                if response.is_error:
-                    response.read()
-                    raise Refused(_problem(response))
-                with partial.open("wb") as file:
-                    for chunk in response.iter_bytes(CHUNK_BYTES):
-                        file.write(chunk)
+            with partial.open("wb") as file:
+                self._fetch(path, accept, file)
             return partial.replace(to)
-        except httpx.TransportError as error:
-            raise self._unreachable(error) from error
         finally:
             partial.unlink(missing_ok=True)
 
@@ -201,11 +199,54 @@ class Client:
         return result
 
     def _submit(self, kind: Kind, request: dict[str, Any], wait: bool, on_progress: OnProgress | None) -> Resource:
-        path = f"/v1/{kind.collection}"
-        if not wait:
-            return self._json("POST", path, request)
-        made = self._json("POST", path, request, headers={"Prefer": f"wait={SHORT_JOB_SECONDS}"})
-        return self._until_end(made, on_progress)
+        # Should the answer be lost, the same request is sent again, and makes nothing again.
+        headers = {"Idempotency-Key": str(uuid.uuid4())}
+        if wait:
+            headers["Prefer"] = f"wait={SHORT_JOB_SECONDS}"
+        made = self._persistently(lambda: self._json("POST", f"/v1/{kind.collection}", request, headers=headers))
+        return self._until_end(made, on_progress) if wait else made
+
+    def _persistently(self, request: Callable[[], Resource]) -> Resource:
+        """The answer to a request that may be sent twice; at once ServiceUnreachable while nobody listens at all."""
+        pauses, answer_lost = iter(RETRY_SECONDS), False
+        while True:
+            try:
+                return request()
+            except ServiceUnreachable as error:
+                answer_lost |= not isinstance(error.__cause__, httpx.ConnectError)
+                pause = next(pauses, None)
+                if pause is None or not answer_lost:
+                    raise
+                time.sleep(pause)
+
+    def _fetch(self, path: str, accept: str, file: BinaryIO) -> None:
+        """Write what is at a path into an empty file, by as many requests as it takes while there is progress."""
+        pauses, etag = iter(RETRY_SECONDS), ""
+        while True:
+            reached = file.tell()
+            # What is compressed on its way could not be put together from pieces.
+            headers = {"Accept": accept, "Accept-Encoding": "identity"}
+            if etag:
+                headers |= {"Range": f"bytes={reached}-", "If-Range": etag}
+            try:
+                with self._http.stream("GET", path, headers=headers) as response:
+                    if response.is_error:
+                        response.read()
+                        raise Refused(_problem(response))
+                    if response.status_code != httpx.codes.PARTIAL_CONTENT:
+                        file.seek(0)
+                        file.truncate()
+                    etag = response.headers.get("etag", "")
+                    for piece in response.iter_bytes():
+                        file.write(piece)
+                    return
+            except httpx.TransportError as error:
+                if file.tell() > reached:
+                    pauses = iter(RETRY_SECONDS)
+                pause = next(pauses, None)
+                if pause is None or not file.tell():
+                    raise self._unreachable(error) from error
+                time.sleep(pause)
 
     def _until_end(self, current: Resource, on_progress: OnProgress | None) -> Resource:
         while True:

@@ -38,7 +38,7 @@ def run_demo(folder: Path | None, output: Path, steps: int) -> None:
         settings = Settings().model_copy(update={"store": output / "store", "sources": sources})
         log = output / "ragan.log"
         console.print(f"Starting Redis, the front end and three workers; their log is {log}", soft_wrap=True)
-        with Stack(settings, "127.0.0.1", 0, output=log) as stack:
+        with Stack(settings, "127.0.0.1", 0, output=log, insecure=True) as stack:
             stack.wait_until_ready(trainable=True)
             with Client(stack.url) as client:
                 _select_train_generate(client, folder.resolve().name if folder else "phantom", output, steps, console)

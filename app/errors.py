@@ -11,26 +11,39 @@ from pydantic import Field
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
+from app.request_ids import HEADER, REQUEST_ID
+from app.security_headers import SECURITY_HEADERS
 from worker.contract import errors
 from worker.contract.errors import FieldError, Problem, RaganError
 
 STATUS: Mapping[type[RaganError], int] = {
     errors.MalformedRequest: 400,
+    errors.KeyRequired: 401,
+    errors.NotAllowed: 403,
     errors.NotFound: 404,
     errors.CheckpointMissing: 404,
     errors.NotAcceptable: 406,
     errors.WrongState: 409,
     errors.InUse: 409,
+    errors.RangeNotSatisfiable: 416,
     errors.InvalidRequest: 422,
     errors.SourceUnreadable: 422,
     errors.NoUsableImages: 422,
     errors.DevicesUnavailable: 422,
+    errors.QuotaUsedUp: 429,
+    errors.QueueFull: 429,
     errors.QueueUnavailable: 503,
     errors.StoreUnavailable: 503,
     errors.FamiliesUnpublished: 503,
 }
 """By class; a subclass answers as its parent does, and whatever is not here is a 500."""
 RETRY_AFTER_SECONDS = 5
+LATER_SECONDS: Mapping[type[RaganError], int] = {
+    errors.QueueFull: 30,
+    errors.QuotaUsedUp: 60,
+    errors.AboveQuota: 3600,  # not before an administrator has raised the quota
+}
+"""When it makes sense to try again, where RETRY_AFTER_SECONDS is too soon."""
 
 log = logging.getLogger("ragan.api")
 
@@ -80,13 +93,21 @@ def respond(problem: Problem, status: int, headers: Mapping[str, str] | None = N
     )
 
 
-def _ragan_error(_request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, RaganError):
-        raise error
+def response_to(error: RaganError) -> JSONResponse:
+    """An error as a response, with what its status needs beside the problem."""
     status = status_of(type(error))
     if status == 500:
         log.error("%s: %s", error.code(), error.detail)
-    return respond(error.problem(), status)
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    if later := LATER_SECONDS.get(type(error)):
+        headers["Retry-After"] = str(later)
+    return respond(error.problem(), status, headers)
+
+
+def _ragan_error(_request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RaganError):
+        raise error
+    return response_to(error)
 
 
 def _redis_error(_request: Request, error: Exception) -> JSONResponse:
@@ -116,7 +137,8 @@ def _http_error(_request: Request, error: Exception) -> JSONResponse:
 def _unexpected_error(request: Request, error: Exception) -> JSONResponse:
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     unexpected = errors.InternalError("RaGAN met an error nobody foresaw; the log of the service has the details.")
-    return respond(unexpected.problem(), 500)
+    # Middleware has been left by now, so its headers are added here.
+    return respond(unexpected.problem(), 500, {**SECURITY_HEADERS, HEADER: REQUEST_ID.get() or ""})
 
 
 def _validation_error(_request: Request, error: Exception) -> JSONResponse:

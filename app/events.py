@@ -9,11 +9,12 @@ from typing import cast
 
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
 
 from app.jobs import Jobs
 from worker.contract.errors import InvalidRequest
-from worker.contract.live import END, Event, LiveJobs, event_order, events_key, parse_event
+from worker.contract.live import END, Event, event_order, events_key, parse_event
 
 BLOCK_SECONDS = 1.0
 """How long one read waits in Redis; after it, whether the job still exists is looked at."""
@@ -31,10 +32,10 @@ def checked_event_id(event_id: str, name: str) -> str:
     return event_id
 
 
-async def stream(resource_id: str, after: str, *, live: LiveJobs, jobs: Jobs, redis: Redis) -> AsyncIterator[bytes]:
+async def stream(resource_id: str, after: str, *, jobs: Jobs, redis: Redis) -> AsyncIterator[bytes]:
     """Server-sent events after an id. The stream ends with the `end` event of the job's newest run."""
     silent_since = time.monotonic()
-    async with aclosing(_follow(resource_id, after, live=live, jobs=jobs, redis=redis)) as batches:
+    async with aclosing(_follow(resource_id, after, jobs=jobs, redis=redis)) as batches:
         async for events in batches:
             for event in events:
                 yield _encode(event)
@@ -50,7 +51,6 @@ async def wait_for_end(
     seconds: float,
     *,
     abandoned: Callable[[], Awaitable[bool]],
-    live: LiveJobs,
     jobs: Jobs,
     redis: Redis,
 ) -> None:
@@ -59,7 +59,7 @@ async def wait_for_end(
     What waits is a connection to Redis, and no thread.
     """
     deadline = time.monotonic() + seconds
-    following = _follow(resource_id, "0-0", deadline=deadline, live=live, jobs=jobs, redis=redis)
+    following = _follow(resource_id, "0-0", deadline=deadline, jobs=jobs, redis=redis)
     async with aclosing(following) as batches:
         async for events in batches:
             if any(event.type == END for event in events) or await abandoned():
@@ -67,7 +67,7 @@ async def wait_for_end(
 
 
 async def _follow(
-    resource_id: str, after: str, *, deadline: float = math.inf, live: LiveJobs, jobs: Jobs, redis: Redis
+    resource_id: str, after: str, *, deadline: float = math.inf, jobs: Jobs, redis: Redis
 ) -> AsyncGenerator[list[Event]]:
     """Events as they come, none after a second of silence; over with the `end` of the job's newest run or the deadline.
 
@@ -75,7 +75,7 @@ async def _follow(
     redis-py a cancellation that meets the reply is lost.
     """
     last, kind = after, ""
-    events = await run_in_threadpool(live.events, resource_id, after)
+    events = await run_in_threadpool(jobs.events, resource_id, after)
     while True:
         if events:
             last, kind = events[-1].id, events[-1].type
@@ -88,7 +88,12 @@ async def _follow(
         left = deadline - time.monotonic()
         if left <= 0:
             return
-        events = await _read(redis, resource_id, last, min(left, BLOCK_SECONDS))
+        try:
+            events = await _read(redis, resource_id, last, min(left, BLOCK_SECONDS))
+        except RedisError:
+            if not ended:
+                raise
+            return  # all there is of it was in the store
         # A job that has ended tells so a moment later; if nothing comes, it had told so before `after`.
         if ended and not events:
             return

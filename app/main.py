@@ -4,19 +4,27 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 from redis.asyncio import Redis as AsyncRedis
 
-from app import errors
+from app import access, errors
+from app.access import Door, Policy
+from app.audit import Audit
 from app.body_limit import BodyLimit
 from app.families import Families
 from app.jobs import Jobs
+from app.keys import Keyring
+from app.quotas import Admission
+from app.request_ids import RequestIds
 from app.routes import datasets, generations, models, sources, system, trainings
 from app.routes.resources import resource_routes
+from app.security_headers import SecurityHeaders
 from app.services import Services
+from app.upkeep import kept_up
 from worker.contract.live import LiveJobs
 from worker.contract.queues import connect, redis_address
+from worker.contract.recovery import Recovery
 from worker.contract.resources import Kind
 from worker.contract.settings import Settings
 from worker.contract.store import Store
@@ -30,17 +38,22 @@ DESCRIPTION = """Select a cohort of chest X-rays, train a GAN on it, watch it le
 Not a medical device: nothing it makes is fit for diagnosis."""
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The ASGI application. Nothing is contacted until it is needed; QueueUnavailable without an address of Redis."""
+def create_app(settings: Settings, policy: Policy = Policy.IF_THERE_IS_A_FILE) -> FastAPI:
+    """The ASGI application, which asks for API keys by this policy.
+
+    Nothing is contacted until it is needed; QueueUnavailable without an address of Redis.
+    """
     address = redis_address(settings)
     redis = connect(address, patient=False)
     streams = AsyncRedis.from_url(address, max_connections=STREAM_CONNECTIONS)
     store = Store(settings.store)
     live = LiveJobs(redis, store)
+    keyring = Keyring.of(settings)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        yield
+        async with kept_up(Recovery(redis, store, live)):
+            yield
         await streams.aclose()
         redis.close()
 
@@ -59,14 +72,20 @@ def create_app(settings: Settings) -> FastAPI:
         redis=redis,
         streams=streams,
         live=live,
-        jobs=Jobs(redis, store, live),
+        jobs=Jobs(redis, store, live, Admission(redis, store, live, keyring, settings)),
         families=Families(store),
         sources=SourceCatalog(settings.sources),
     )
+    # The last is the outermost: it is the first to see a request.
     app.add_middleware(BodyLimit)
+    app.add_middleware(Door, keyring=keyring, policy=policy)
+    app.add_middleware(Audit)
+    app.add_middleware(RequestIds)
+    app.add_middleware(SecurityHeaders)
     errors.install(app)
     for noun in (sources, datasets, models, trainings, generations, system):
-        app.include_router(noun.router)
+        app.include_router(noun.router, dependencies=[Depends(access.only_its_owner_changes_it)])
     for kind in Kind:
-        app.include_router(resource_routes(kind))
+        app.include_router(resource_routes(kind), dependencies=[Depends(access.only_its_owner_changes_it)])
+    access.document(app)
     return app

@@ -37,6 +37,7 @@ class Stack:
     """A context in which the service runs, and answers.
 
     `output` is where its processes write, stderr if None. `pause` waits some seconds, or raises to give up waiting.
+    With `insecure`, it asks nobody for an API key.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Stack:
         port: int,
         output: Path | None = None,
         *,
+        insecure: bool = False,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._settings = settings
@@ -53,6 +55,7 @@ class Stack:
         self._port = port or _free_port(host)
         self._output = output
         self._pause = pause
+        self._insecure = insecure
         self._redis: EmbeddedRedis | None = None
         self._supervisor: Supervisor | None = None
 
@@ -121,7 +124,8 @@ class Stack:
         }
         self._supervisor = Supervisor(environment, self._output)
         ragan = [sys.executable, "-m", "app"]
-        self._supervisor.add("api", [*ragan, "api", "--host", self._host, "--port", str(self._port)])
+        api = [*ragan, "api", "--host", self._host, "--port", str(self._port)]
+        self._supervisor.add("api", [*api, "--insecure"] if self._insecure else api)
         # Loading TensorFlow takes all cores there are, so that beside it the front end would answer seconds later.
         self.wait_until_ready()
         for queue in QueueName:

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from app.client import Client
     from app.display import JobProgress
 
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs.")
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs.")
 _no_wait = click.option("--no-wait", is_flag=True, help="Queue the job and return at once.")
 
 
 @click.command()
-@_as_json
+@as_json_option
 @explained
 def sources(as_json: bool) -> None:
     """List the collections of images there are to choose from."""
@@ -33,11 +33,11 @@ def sources(as_json: bool) -> None:
         "images present": lambda row: f"{row['images_present']:,}",
         "labels": lambda row: row["problem"] or ", ".join(row["fields"]["label"]),
     }
-    _show(found, as_json, lambda: [listing("Sources", found, columns)])
+    show(found, as_json, lambda: [listing("Sources", found, columns)])
 
 
 @click.command()
-@_as_json
+@as_json_option
 @explained
 def models(as_json: bool) -> None:
     """List the families that can be trained."""
@@ -52,7 +52,7 @@ def models(as_json: bool) -> None:
         "presets": lambda row: ", ".join(row["presets"]),
         "parameters": lambda row: ", ".join(f"{name} {count:,}" for name, count in row["parameters"].items()),
     }
-    _show(found, as_json, lambda: [listing("Families", found, columns)])
+    show(found, as_json, lambda: [listing("Families", found, columns)])
 
 
 @click.command()
@@ -86,7 +86,7 @@ def models(as_json: bool) -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws the limit and the split.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be selected.")
 @_no_wait
-@_as_json
+@as_json_option
 @explained
 def select(
     source: str,
@@ -116,7 +116,7 @@ def select(
     with _client() as client:
         if dry_run:
             result = client.preview(source, **request)
-            _show(result, as_json, lambda: list(selection_tables(result)))
+            show(result, as_json, lambda: list(selection_tables(result)))
         else:
             _run_job("select", as_json, lambda bar: client.select(source, wait=not no_wait, on_progress=bar, **request))
 
@@ -145,7 +145,7 @@ def select(
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws initial weights and batches.")
 @click.option("--dry-run", is_flag=True, help="Only show what it would take.")
 @_no_wait
-@_as_json
+@as_json_option
 @explained
 def train(
     dataset: str,
@@ -178,7 +178,7 @@ def train(
         }
         if dry_run:
             result = client.forecast(dataset, **request)
-            _show(result, as_json, lambda: [forecast_table(result)])
+            show(result, as_json, lambda: [forecast_table(result)])
         else:
             _run_job("train", as_json, lambda bar: client.train(dataset, wait=not no_wait, on_progress=bar, **request))
 
@@ -199,7 +199,7 @@ def train(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="Save the images here, as a ZIP of PNG files."
 )
 @_no_wait
-@_as_json
+@as_json_option
 @explained
 def generate(
     training: str,
@@ -236,7 +236,7 @@ def generate(
 @click.command()
 @click.argument("resource")
 @click.option("--wait", is_flag=True, help="Watch it until it ends.")
-@_as_json
+@as_json_option
 @explained
 def status(resource: str, wait: bool, as_json: bool) -> None:
     """Show how a dataset, training or generation is doing."""
@@ -251,7 +251,7 @@ def status(resource: str, wait: bool, as_json: bool) -> None:
 @click.argument("training")
 @click.option("--steps", type=int, help="The new total; default: the old one.")
 @_no_wait
-@_as_json
+@as_json_option
 @explained
 def resume(training: str, steps: int | None, no_wait: bool, as_json: bool) -> None:
     """Carry TRAINING further, from its newest checkpoint."""
@@ -261,7 +261,7 @@ def resume(training: str, steps: int | None, no_wait: bool, as_json: bool) -> No
 
 @click.command()
 @click.argument("resource")
-@_as_json
+@as_json_option
 @explained
 def cancel(resource: str, as_json: bool) -> None:
     """Ask a job to stop; a training keeps what it has learned."""
@@ -309,10 +309,11 @@ def _run_job(title: str, as_json: bool, job: "Callable[[JobProgress], dict[str, 
 def _show_resource(resource: dict[str, Any], as_json: bool) -> None:
     from app.display import resource_table
 
-    _show(resource, as_json, lambda: [resource_table(resource)])
+    show(resource, as_json, lambda: [resource_table(resource)])
 
 
-def _show(data: Any, as_json: bool, tables: Callable[[], list[Any]]) -> None:
+def show(data: Any, as_json: bool, tables: Callable[[], list[Any]]) -> None:
+    """Print data as JSON, or else as tables."""
     if as_json:
         click.echo(json.dumps(data, indent=2))
         return

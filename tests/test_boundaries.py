@@ -303,7 +303,7 @@ def test_a_worker_really_starts_without_tensorflow_and_without_the_web(project: 
 
 def test_the_command_line_really_starts_with_the_core_dependencies_alone(project: Tree) -> None:
     # `ragan worker` is how a worker's container starts, and that has nothing of the extra `api`.
-    caught = caught_importing(project, ["app.cli"], [*TENSORFLOW, *WEB, "jsonschema", "mimeparse", "zipstream"])
+    caught = caught_importing(project, ["app.cli"], [*TENSORFLOW, *WEB, "jsonschema", "mimeparse"])
     assert not caught, caught
 
 

@@ -1,6 +1,7 @@
 """The functions that RQ calls, and the one place where an exception becomes a job's error."""
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -15,7 +16,7 @@ from rq import Retry, get_current_job
 
 from worker.context import JobContext, StopRequested
 from worker.contract.errors import InternalError, NotFound, Problem, RaganError, WorkerDied
-from worker.contract.live import LiveJobs
+from worker.contract.live import LiveJobs, Superseded
 from worker.contract.queues import WITHOUT_END, connect, enqueue, redis_address
 from worker.contract.requests import DatasetRequest, GenerationRequest, TrainingRequest
 from worker.contract.resources import Live, Progress, RequestRecord, Status
@@ -87,14 +88,14 @@ def describe_training(request: dict[str, Any]) -> dict[str, Any]:
 class _RedisReporter:
     """A job's line to the outside; progress that cannot be shown is not worth failing for."""
 
-    def __init__(self, live: LiveJobs, resource_id: str, run: int) -> None:
+    def __init__(self, live: LiveJobs, resource_id: str, epoch: str) -> None:
         self._live = live
         self._id = resource_id
-        self._run = run
+        self._epoch = epoch
 
     def report(self, progress: Progress) -> None:
         try:
-            self._live.report(self._id, self._run, progress)
+            self._live.report(self._id, self._epoch, progress)
         except RedisError as error:
             log.warning("%s: progress could not be shown: %s", self._id, error)
 
@@ -105,11 +106,14 @@ class _RedisReporter:
             log.warning("%s: a %s event could not be shown: %s", self._id, kind, error)
 
     def should_stop(self) -> bool:
-        return SHUTDOWN.is_set() or self.canceled()
+        return self.canceled() or SHUTDOWN.is_set()
 
     def canceled(self) -> bool:
-        state = self._live.read(self._id)
-        return state is not None and state.run == self._run and state.status is Status.CANCELING
+        return self.check().status is Status.CANCELING
+
+    def check(self) -> Live:
+        """The job's state; Superseded if it is another process's by now."""
+        return self._live.check_epoch(self._id, self._epoch)
 
 
 def _attempt(resource_id: str, run: int, stage: Stage, turn: int = 0) -> Retry | None:
@@ -123,30 +127,40 @@ def _attempt(resource_id: str, run: int, stage: Stage, turn: int = 0) -> Retry |
     state = _claim(live, record, run, turn)
     if state is None:
         return None
-    reporter = _RedisReporter(live, resource_id, run)
-    with store.scratch(resource_id) as scratch:
-        context = JobContext(
-            resource_id=resource_id, store=store, scratch=scratch, settings=settings, reporter=reporter
-        )
+    try:
+        return _work(record, state, settings, stage, turn)
+    except Superseded as superseded:
+        # It was frozen, or cut off from Redis, past its lease. RQ must not come back to it: it would put away the
+        # entry, which is the other's.
+        log.warning("%s This process leaves without a trace.", superseded)
+        logging.shutdown()
+        os._exit(0)
+
+
+def _work(record: RequestRecord, state: Live, settings: Settings, stage: Stage, turn: int) -> Retry | None:
+    """Work on a claimed job; Superseded, before anything more is written, if it is another process's by now."""
+    reporter = _RedisReporter(LiveJobs(_redis(), Store(settings.store)), record.id, state.epoch)
+    store = Store(settings.store, reporter.check)
+    live = LiveJobs(_redis(), store)
+    with store.scratch(record.id) as scratch:
+        context = JobContext(resource_id=record.id, store=store, scratch=scratch, settings=settings, reporter=reporter)
         if not turn:
             context.note(f"Attempt {state.attempt} starts on {gethostname()}.")
         try:
             result = stage(record, context)
         except StopRequested as stop:
             if not reporter.canceled():
-                live.move(resource_id, run, Status.QUEUED)
+                live.move(record.id, record.run, Status.QUEUED)
                 context.note("The worker was told to stop; the job waits for another one.")
                 return Retry(max=WITHOUT_END)
             _finish(live, record, state, Status.CANCELED, context, result=stop.result)
-        except RaganError as error:
-            context.note(f"Failed: {error.detail}")
-            _finish(live, record, state, Status.FAILED, context, error=error.problem())
-        except Exception as error:
-            context.log.exception("failed unexpectedly")
-            _finish(live, record, state, Status.FAILED, context, error=_unexpected(error))
+        except Superseded:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is logged, and told to whoever asked for the work
+            _finish(live, record, state, Status.FAILED, context, error=_problem_of(error, context))
         else:
             if result is None:
-                enqueue(_redis(), record.kind, resource_id, run, turn=turn + 1)
+                enqueue(_redis(), record.kind, record.id, record.run, turn=turn + 1)
             else:
                 _finish(live, record, state, Status.SUCCEEDED, context, result=result)
     return None
@@ -205,7 +219,12 @@ def _finish(
     log.info("%s: %s", record.id, status)
 
 
-def _unexpected(error: Exception) -> Problem:
+def _problem_of(error: Exception, context: JobContext) -> Problem:
+    """What a failed job says of itself."""
+    if isinstance(error, RaganError):
+        context.note(f"Failed: {error.detail}")
+        return error.problem()
+    context.log.error("failed unexpectedly", exc_info=error)
     return InternalError(
         f"The work stopped with an error nobody foresaw ({type(error).__name__}); the worker's log has the details. "
         "Please report it with the id of this resource."

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import uuid
 from contextlib import suppress
 from typing import Any
@@ -24,6 +25,7 @@ from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker, SimpleWorker, Worker
 
 from worker import jobs
+from worker.contract.errors import StoreUnavailable
 from worker.contract.queues import AllowListedJob, QueueName, connect, queue, redis_address
 from worker.contract.settings import Settings
 from worker.contract.store import Store
@@ -32,6 +34,7 @@ from worker.job_process import Assignment, JobProcess
 LEASE_SECONDS = 15
 """A job whose worker was not heard of for so long is given to another one (three missed heartbeats)."""
 HEARTBEAT_SECONDS = 5
+STORE_LOOK_SECONDS = 1.0
 WARM_LEASE_SECONDS = 120
 """A warm worker sends no heartbeat during a turn; the first turn loads TensorFlow."""
 STAGES = {QueueName.PREPARE: "worker.stages.prepare", QueueName.TRAIN: "worker.stages.train"}
@@ -47,6 +50,13 @@ class _RaganWorker(BaseWorker):
 
     def serialize(self) -> dict[str, Any]:
         return {**super().serialize(), "devices": json.dumps(self.devices)}
+
+    def run_maintenance_tasks(self) -> None:
+        # A Redis that lost its data does not know its workers, who tell it no more than that they are still there.
+        if not self.connection.sismember(self.redis_workers_keys, self.key):
+            self.connection.delete(self.key)
+            self.register_birth()  # type: ignore[no-untyped-call]
+        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
 
 
 class FreshProcessWorker(_RaganWorker, Worker):
@@ -72,7 +82,7 @@ class FreshProcessWorker(_RaganWorker, Worker):
     def run_maintenance_tasks(self) -> None:
         # RQ calls this every few seconds while it waits for a job.
         self._have_process()
-        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
+        super().run_maintenance_tasks()
 
     def fork_work_horse(self, job: Job, queue: Any) -> None:
         process = self._have_process()
@@ -130,13 +140,26 @@ def run(name: QueueName, settings: Settings) -> None:
     """Work on one queue until told to stop."""
     configure_logging(settings)
     connection = connect(redis_address(settings), patient=True)
-    Store(settings.store).check()
+    _wait_for_store(Store(settings.store))
     worker = _worker(name, connection)
     if name is QueueName.TRAIN:
         worker.devices = publish_families()
     elif name is QueueName.GENERATE:
         worker.devices = warm_up()
     worker.work(logging_level=_rq_level(settings))
+
+
+def _wait_for_store(store: Store) -> None:
+    """A disk that is mounted late is waited for: to end, and be started again, would say no more."""
+    told = ""
+    while True:
+        try:
+            return store.check()
+        except StoreUnavailable as error:
+            if error.detail != told:
+                log.warning("%s Until then, this worker waits.", error.detail)
+            told = error.detail
+            time.sleep(STORE_LOOK_SECONDS)
 
 
 def _worker(name: QueueName, connection: Redis) -> _RaganWorker:

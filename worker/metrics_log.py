@@ -4,7 +4,10 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
+
+from worker.contract.store import write_atomically
 
 FLUSH_SECONDS = 1.0
 """A reader is at most so far behind."""
@@ -18,19 +21,15 @@ class MetricsLog:
 
     def __init__(self, path: Path, *, steps: int, clock: Callable[[], float] = time.monotonic) -> None:
         """Open the log of a training whose state is at `steps`; rows of later steps, from a run that died, go."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        self.last: dict[str, float] = {}
+        kept = _first_lines(path, steps)
+        # A new file in its place: a process that worked on the training before may wake up, and still write to the old.
+        write_atomically(path, b"".join(kept))
+        self.last: dict[str, float] = json.loads(kept[-1]) if kept else {}
         """The newest row, empty before the first."""
         self._clock = clock
         self._pending: list[str] = []
         self._flushed_at = clock()
-        self._file = path.open("r+b")
-        for _ in range(steps):
-            line = self._file.readline()
-            if line:
-                self.last = json.loads(line)
-        self._file.truncate(self._file.tell())
+        self._file = path.open("ab")
 
     def append(self, row: Mapping[str, float]) -> None:
         """Add the row of the next step."""
@@ -57,3 +56,11 @@ class MetricsLog:
             self.flush()
         finally:
             self._file.close()
+
+
+def _first_lines(path: Path, count: int) -> list[bytes]:
+    try:
+        with path.open("rb") as file:
+            return list(islice(file, count))
+    except FileNotFoundError:
+        return []

@@ -8,6 +8,7 @@ stream: a higher limit adds to the sample of a lower one, and another filter lea
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,8 @@ UNUSABLE = "unusable on reading"
 STEPS = ("impossible age", "labels", "view", "sex", "age", "flags", FILE_ABSENT, "limit")
 """What takes rows away, in this order."""
 SPLITS = ("train", "validation", "test")
+NAMES_TOLD = 20
+"""Wrong names that a refusal lists: a request may hold a hundred thousand."""
 THUMBNAIL_PIXELS = 96
 THUMBNAIL_COLUMNS = 8
 
@@ -207,13 +210,13 @@ def _check_names(table: SourceTable, request: DatasetRequest) -> None:
         ("#/where/sex", "sex", where.sex, table.sex_names),
         ("#/exclude", "flag", request.exclude, (*table.flag_names, *READING_CHECKS)),
     )
-    errors = [
+    wrong = (
         FieldError(pointer=f"{pointer}/{index}", detail=no_such(what, name, known))
         for pointer, what, names, known in named
         for index, name in enumerate(names)
         if name not in known
-    ]
-    if errors:
+    )
+    if errors := list(islice(wrong, NAMES_TOLD)):
         raise InvalidRequest(" ".join(error.detail for error in errors), errors=errors)
 
 

@@ -5,17 +5,24 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
-from zipstream import ZipStream
+from fastapi.responses import JSONResponse, Response
 
 from app import media
-from app.routes.resources import PROBLEMS, SUBMITTED, DryRun, Wait, check_kind, rechunked, submit
+from app.archives import Archive
+from app.parts import in_file
+from app.routes.downloads import Asked, responses, send
+from app.routes.resources import OF_ANY_ADDRESS, PROBLEMS, DryRun, SentBy, Wait, check_kind, submit, submitted
 from app.services import Services, Use
 from worker.contract.requests import DatasetRequest
 from worker.contract.resources import Kind, Resource
+from worker.contract.results import DatasetResult
 from worker.selection import preview
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"], responses={404: PROBLEMS[404]})
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], responses=OF_ANY_ADDRESS)
+
+
+class DatasetDryRun(DryRun[DatasetRequest, DatasetResult]):
+    """What a dataset would select."""
 
 
 @router.post(
@@ -23,63 +30,68 @@ router = APIRouter(prefix="/v1/datasets", tags=["datasets"], responses={404: PRO
     status_code=202,
     summary="Make a dataset",
     response_model=Resource,
-    responses=SUBMITTED,
+    responses=submitted(DatasetDryRun),
 )
 async def create_dataset(
     use: Use,
     request: DatasetRequest,
     patience: Wait,
+    sender: SentBy,
     dry_run: Annotated[bool, Query(description="Only say what would be selected.")] = False,
 ) -> Any:
     """Select images of a source and prepare them as one array."""
-    expected = await run_in_threadpool(lambda: preview(use.sources.get(request.source), request))
     if dry_run:
-        body = DryRun(request=request.model_dump(mode="json"), result=expected.model_dump(mode="json"))
+        expected = await run_in_threadpool(_preview, use, request)
+        body = DatasetDryRun(request=request, result=expected)
         return JSONResponse(body.model_dump(mode="json"))
-    return await submit(use, Kind.DATASET, request, patience)
+
+    def checked() -> DatasetRequest:
+        _preview(use, request)
+        return request
+
+    return await submit(use, Kind.DATASET, request, checked, patience=patience, sender=sender)
 
 
+@router.head("/{resource_id}/contact-sheet.png", include_in_schema=False)
 @router.get(
     "/{resource_id}/contact-sheet.png",
     summary="A sample of its images",
-    response_class=FileResponse,
-    responses={200: {"content": {media.PNG: {}}}, 409: PROBLEMS[409]},
+    response_class=Response,
+    responses=responses(media.PNG) | {409: PROBLEMS[409]},
 )
-def read_contact_sheet(use: Use, resource_id: str) -> FileResponse:
+def read_contact_sheet(use: Use, resource_id: str, asked: Asked) -> Response:
     """Up to 64 of the prepared images in a grid."""
-    return FileResponse(_artefact(use, resource_id, "contact-sheet.png"), media_type=media.PNG)
+    return send(asked, [in_file(_artefact(use, resource_id, "contact-sheet.png"))], media.PNG)
 
 
+@router.head("/{resource_id}/items.csv", include_in_schema=False)
 @router.get(
     "/{resource_id}/items.csv",
     summary="Every image of the source, and why it was taken or not",
-    response_class=FileResponse,
-    responses={200: {"content": {media.CSV: {}}}, 409: PROBLEMS[409]},
+    response_class=Response,
+    responses=responses(media.CSV) | {409: PROBLEMS[409]},
 )
-def read_items(use: Use, resource_id: str) -> FileResponse:
+def read_items(use: Use, resource_id: str, asked: Asked) -> Response:
     """One row per image: file, patient, labels, view, sex, age, split, index into the array, why excluded."""
-    return FileResponse(_artefact(use, resource_id, "items.csv"), media_type=media.CSV)
+    return send(asked, [in_file(_artefact(use, resource_id, "items.csv"))], media.CSV)
 
 
+@router.head("/{resource_id}/images.npz", include_in_schema=False)
 @router.get(
     "/{resource_id}/images.npz",
     summary="The prepared images",
-    response_class=StreamingResponse,
-    responses={200: {"content": {media.NPZ: {}}}, 409: PROBLEMS[409]},
+    response_class=Response,
+    responses=responses(media.NPZ) | {409: PROBLEMS[409]},
 )
-def read_images(use: Use, resource_id: str) -> StreamingResponse:
+def read_images(use: Use, resource_id: str, asked: Asked) -> Response:
     """`images`: uint8 of shape (images, size, size), 0 black to 255 white, in the order of items.csv's index."""
-    archive = ZipStream(sized=True)
-    array = _artefact(use, resource_id, "images.npy")
-    archive.add_path(str(array), "images.npy")
-    return StreamingResponse(
-        rechunked(archive),
-        media_type=media.NPZ,
-        headers={
-            "Content-Length": str(len(archive)),
-            "Content-Disposition": f'attachment; filename="{resource_id}.npz"',
-        },
-    )
+    archive = Archive()
+    archive.add("images.npy", [in_file(_artefact(use, resource_id, "images.npy"))])
+    return send(asked, archive.parts(), media.NPZ, file_name=f"{resource_id}.npz")
+
+
+def _preview(use: Services, request: DatasetRequest) -> DatasetResult:
+    return preview(use.sources.get(request.source), request)
 
 
 def _artefact(use: Services, resource_id: str, name: str) -> Path:

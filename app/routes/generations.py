@@ -4,27 +4,33 @@ import csv
 import io
 import json
 import zipfile
-from collections.abc import Iterator
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
-from zipstream import ZipStream
+from fastapi.responses import JSONResponse, Response
 
 from app import media
-from app.routes.resources import PROBLEMS, SUBMITTED, DryRun, Wait, check_kind, rechunked, submit
+from app.archives import Archive
+from app.parts import Part, in_file, in_memory, made_when_read
+from app.routes.downloads import Asked, responses, send
+from app.routes.resources import OF_ANY_ADDRESS, PROBLEMS, DryRun, SentBy, Wait, check_kind, submit, submitted
 from app.services import Services, Use
 from worker.contract.checkpoints import list_checkpoints
 from worker.contract.errors import InvalidRequest, NotFound, WrongState
 from worker.contract.requests import GenerationRequest
 from worker.contract.resources import Kind, Resource
 from worker.contract.shards import SHARD_IMAGES, archive_name, array_name, image_name
+from worker.sources.cells import plain_cell
 
-router = APIRouter(prefix="/v1/generations", tags=["generations"], responses={404: PROBLEMS[404]})
+router = APIRouter(prefix="/v1/generations", tags=["generations"], responses=OF_ANY_ADDRESS)
+
+
+class GenerationDryRun(DryRun[GenerationRequest, None]):
+    """Which checkpoint a generation would draw from."""
 
 
 @router.post(
@@ -32,66 +38,56 @@ router = APIRouter(prefix="/v1/generations", tags=["generations"], responses={40
     status_code=202,
     summary="Draw synthetic images",
     response_model=Resource,
-    responses=SUBMITTED,
+    responses=submitted(GenerationDryRun),
 )
 async def create_generation(
     use: Use,
     request: GenerationRequest,
     patience: Wait,
+    sender: SentBy,
     dry_run: Annotated[bool, Query(description="Only check the request and fill it in.")] = False,
 ) -> Any:
     """Queue the drawing of `count` images; the same seed gives the same images, whatever the count."""
-    resolved = await run_in_threadpool(_resolve, use, request)
     if dry_run:
-        return JSONResponse(DryRun(request=resolved.model_dump(mode="json"), result=None).model_dump(mode="json"))
-    return await submit(use, Kind.GENERATION, resolved, patience)
+        resolved = await run_in_threadpool(_resolve, use, request)
+        return JSONResponse(GenerationDryRun(request=resolved, result=None).model_dump(mode="json"))
+    resolving = partial(_resolve, use, request)
+    return await submit(use, Kind.GENERATION, request, resolving, patience=patience, sender=sender)
 
 
+@router.head("/{resource_id}/images", include_in_schema=False)
 @router.get(
     "/{resource_id}/images",
     summary="Download the images",
-    response_class=StreamingResponse,
-    responses={
-        200: {"content": {media.ZIP: {}, media.NPZ: {}, media.PNG: {}}},
-        406: {"description": "No such representation."},
-        409: PROBLEMS[409],
-    },
+    response_class=Response,
+    responses=responses(media.ZIP, media.NPZ, media.PNG)
+    | {406: {"description": "No such representation."}, 409: PROBLEMS[409]},
 )
-def read_images(use: Use, request: Request, resource_id: str) -> Response:
+def read_images(use: Use, request: Request, resource_id: str, asked: Asked) -> Response:
     """By `Accept`: a ZIP of PNG files, labels.csv and manifest.json; an NPZ array; or a PNG grid of the first 64."""
     kind = media.choose(request.headers.get("accept"), [media.ZIP, media.NPZ, media.PNG])
     resource, folder = _finished(use, resource_id)
     if kind == media.PNG:
-        return FileResponse(folder / "grid.png", media_type=media.PNG)
-    archive = ZipStream(sized=True)
-    if kind == media.ZIP:
-        _add_pictures(archive, resource, folder)
-    else:
-        _add_array(archive, resource, folder)
-    return StreamingResponse(
-        rechunked(archive),
-        media_type=kind,
-        headers={
-            "Content-Length": str(len(archive)),
-            "Content-Disposition": f'attachment; filename="{resource_id}.{kind.rpartition("/")[2].removeprefix("x-")}"',
-        },
-    )
+        return send(asked, [in_file(folder / "grid.png")], kind, varies=True)
+    archive, suffix = (_pictures(resource, folder), "zip") if kind == media.ZIP else (_array(resource, folder), "npz")
+    return send(asked, archive.parts(), kind, file_name=f"{resource_id}.{suffix}", varies=True)
 
 
+@router.head("/{resource_id}/images/{index}.png", include_in_schema=False)
 @router.get(
     "/{resource_id}/images/{index}.png",
     summary="Download one image",
     response_class=Response,
-    responses={200: {"content": {media.PNG: {}}}, 409: PROBLEMS[409]},
+    responses=responses(media.PNG) | {409: PROBLEMS[409]},
 )
-def read_image(use: Use, resource_id: str, index: int) -> Response:
+def read_image(use: Use, resource_id: str, index: int, asked: Asked) -> Response:
     """Image `index`, from 0, with its provenance in text chunks."""
     resource, folder = _finished(use, resource_id)
     count = resource.request["count"]
     if not 0 <= index < count:
         raise NotFound(f"{resource_id} has images 0 to {count - 1}, and no image {index}.")
     with zipfile.ZipFile(folder / archive_name(index // SHARD_IMAGES)) as shard:
-        return Response(shard.read(image_name(index)), media_type=media.PNG)
+        return send(asked, [in_memory(shard.read(image_name(index)))], media.PNG)
 
 
 def _resolve(use: Services, request: GenerationRequest) -> GenerationRequest:
@@ -123,49 +119,46 @@ def _shards(resource: Resource) -> range:
     return range(-(-resource.request["count"] // SHARD_IMAGES))
 
 
-def _add_pictures(archive: ZipStream, resource: Resource, folder: Path) -> None:
-    """Each picture is read when its turn comes, one shard open at a time, so that memory does not grow with them."""
-
-    @lru_cache(maxsize=1)
-    def shard_archive(file: Path) -> zipfile.ZipFile:
-        return zipfile.ZipFile(file)
-
-    def picture(file: Path, name: str) -> Iterator[bytes]:
-        yield shard_archive(file).read(name)
-
+def _pictures(resource: Resource, folder: Path) -> Archive:
+    """The shards' own archives, one after the other, as they lie in the store: no picture is touched."""
+    archive = Archive()
     for shard in _shards(resource):
-        file = folder / archive_name(shard)
-        for entry in shard_archive(file).infolist():
-            archive.add(picture(file, entry.filename), entry.filename, size=entry.file_size)
-    archive.add(_labels(resource), "labels.csv")
-    archive.add(json.dumps(_manifest(resource), indent=2) + "\n", "manifest.json")
+        archive.add_all_of(folder / archive_name(shard))
+    archive.add("labels.csv", _labels(resource))
+    archive.add("manifest.json", [in_memory(f"{json.dumps(_manifest(resource), indent=2)}\n".encode())])
+    return archive
 
 
-def _add_array(archive: ZipStream, resource: Resource, folder: Path) -> None:
-    size = resource.result["image_size"] if resource.result else 0
-    shape = (resource.request["count"], size, size)
+def _array(resource: Resource, folder: Path) -> Archive:
+    """One array of the shards' arrays, each without the header that it has in its file."""
+    count, size = resource.request["count"], resource.result["image_size"] if resource.result else 0
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
-
-    def array() -> Iterator[bytes]:
-        yield header.getvalue()
-        for shard in _shards(resource):
-            yield np.load(folder / array_name(shard)).tobytes()
-
-    archive.add(array(), "images.npy", size=len(header.getvalue()) + shape[0] * size * size)
+    shape = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    content = [in_memory(header.getvalue())]
+    for shard in _shards(resource):
+        file, pixels = folder / array_name(shard), min(SHARD_IMAGES, count - shard * SHARD_IMAGES) * size * size
+        content.append(in_file(file, offset=file.stat().st_size - pixels))
+    archive = Archive()
+    archive.add("images.npy", content)
     provenance = io.BytesIO()
     np.save(provenance, np.array(json.dumps(_manifest(resource))))
-    archive.add(provenance.getvalue(), "manifest.npy")
+    archive.add("manifest.npy", [in_memory(provenance.getvalue())])
+    return archive
 
 
-def _labels(resource: Resource) -> str:
-    """file, labels: what the images are meant to show, as far as the request said it."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["file", "labels"])
-    labels = "|".join(resource.request["labels"] or ())
-    rows.writerows([image_name(index), labels] for index in range(resource.request["count"]))
-    return text.getvalue()
+def _labels(resource: Resource) -> list[Part]:
+    """file, labels: what the images are meant to show, as far as the request said it, which is the same for all."""
+    heading, labels = io.StringIO(), io.StringIO()
+    csv.writer(heading, lineterminator="\n").writerow(["file", "labels"])
+    csv.writer(labels, lineterminator="\n").writerow(["", plain_cell("|".join(resource.request["labels"] or ()))])
+    count, after_name = resource.request["count"], labels.getvalue()
+    row_size = len(f"{image_name(0)}{after_name}".encode())
+
+    def rows() -> bytes:
+        return "".join(f"{image_name(index)}{after_name}" for index in range(count)).encode()
+
+    return [in_memory(heading.getvalue().encode()), made_when_read(count * row_size, rows)]
 
 
 def _manifest(resource: Resource) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from app.routes.resources import PROBLEMS
+from app.routes.resources import OF_ANY_ADDRESS, PROBLEMS
 from app.services import Use
 from worker.contract.errors import NotFound
 from worker.contract.results import FamilyDescription
 
-router = APIRouter(prefix="/v1/models", tags=["models"], responses={503: PROBLEMS[503]})
+router = APIRouter(prefix="/v1/models", tags=["models"], responses=OF_ANY_ADDRESS | {503: PROBLEMS[503]})
 
 
 class FamilyList(BaseModel):
@@ -24,7 +24,7 @@ def list_models(use: Use) -> FamilyList:
     return FamilyList(data=[families[name] for name in sorted(families)])
 
 
-@router.get("/{family}", summary="Look at a family", responses={404: PROBLEMS[404]})
+@router.get("/{family}", summary="Look at a family")
 def read_model(use: Use, family: str) -> FamilyDescription:
     """What it makes, its size, its presets, and the JSON Schema of its hyper-parameters."""
     families = use.families.all()

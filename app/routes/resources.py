@@ -1,19 +1,20 @@
 """What every kind of resource has: how it is made, and the routes to look, list, cancel, delete, and its events."""
 
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict
 from redis.exceptions import RedisError
-from zipstream import ZipStream
 
 from app import events, media
+from app.access import CalledBy
 from app.errors import ProblemDetails, with_status
+from app.idempotency import KeyedRequest
 from app.preferences import MAX_WAIT_SECONDS, wait_seconds
 from app.services import Services, Use
 from worker.contract.errors import InvalidRequest, NotFound
@@ -22,12 +23,17 @@ from worker.contract.resources import Kind, Resource, Status
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "model": ProblemDetails, "content": {"application/problem+json": {}}}
     for status, text in {
+        400: "The body could not be read.",
         404: "There is no such thing.",
         409: "It is not in a state that allows this.",
+        413: "The body is too large.",
+        416: "There is nothing in this range.",
         422: "The request asks for something impossible.",
         503: "Redis or the workers cannot be reached; try again.",
     }.items()
 }
+OF_ANY_ADDRESS: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (404, 422)}
+"""What is answered wherever a part of the address, or of its query, may be wrong."""
 LINKS: dict[Kind, dict[str, str]] = {
     Kind.DATASET: {
         "contact_sheet": "contact-sheet.png",
@@ -46,15 +52,16 @@ LINKS: dict[Kind, dict[str, str]] = {
 """What hangs below a kind of resource, beside what hangs below all of them."""
 
 
-CHUNK_BYTES = 256 * 1024
+Requested = TypeVar("Requested", bound=BaseModel)
+Foreseen = TypeVar("Foreseen", bound=BaseModel | None)
 
 
-class DryRun(BaseModel):
-    """What a POST would do."""
+class DryRun(BaseModel, Generic[Requested, Foreseen]):
+    """What a POST would do: the request with every default filled in, and the result as far as it is known."""
 
     dry_run: bool = True
-    request: dict[str, Any]
-    result: dict[str, Any] | None
+    request: Requested
+    result: Foreseen
 
 
 _LOCATION = {"Location": {"description": "Where the resource is.", "schema": {"type": "string"}}}
@@ -64,16 +71,20 @@ _PREFERENCE_APPLIED = {
         "schema": {"type": "string"},
     }
 }
-SUBMITTED: dict[int | str, dict[str, Any]] = {
+_SUBMITTED: dict[int | str, dict[str, Any]] = {
     200: {
-        "model": Resource | DryRun,
-        "description": "The job has ended while the answer waited for it, however it ended. Or a dry run.",
+        "description": "The job has ended, however it ended: while the answer waited for it, or since it was first "
+        "asked for with the same `Idempotency-Key`. Or a dry run.",
         "headers": _LOCATION | _PREFERENCE_APPLIED,
     },
     202: {"description": "The job is accepted.", "headers": _LOCATION | _PREFERENCE_APPLIED},
-    **{status: PROBLEMS[status] for status in (404, 409, 422, 503)},
+    **{status: PROBLEMS[status] for status in (400, 404, 409, 413, 422, 503)},
 }
-"""What a POST that makes a resource may answer."""
+
+
+def submitted(dry_run: type[DryRun[Any, Any]]) -> dict[int | str, dict[str, Any]]:
+    """What a POST that makes a resource may answer."""
+    return _SUBMITTED | {200: _SUBMITTED[200] | {"model": Resource | dry_run}}
 
 
 class Page(BaseModel):
@@ -124,14 +135,56 @@ def _patience(
 Wait = Annotated[Patience, Depends(_patience)]
 
 
-async def submit(use: Services, kind: Kind, request: BaseModel, patience: Patience) -> JSONResponse:
-    """Queue a job: 200 if it ends while the client would wait, else 202."""
-    resource = await run_in_threadpool(use.jobs.submit, kind, request)
+@dataclass(frozen=True)
+class Sender:
+    """Whose request it is, and the key that tells it from others if it is sent again."""
+
+    owner: str | None
+    idempotency_key: str | None
+
+    def keyed(self, kind: Kind, request: BaseModel) -> KeyedRequest | None:
+        """A request with its key, None without one."""
+        if self.idempotency_key is None:
+            return None
+        return KeyedRequest.of(self.idempotency_key, kind, request, scope=self.owner or "")
+
+
+def _sender(
+    caller: CalledBy,
+    idempotency_key: Annotated[
+        str | None,
+        Header(
+            description="1 to 255 visible ASCII characters, such as a UUID. The same request with the same key makes "
+            "nothing again, and is answered with what it has made. Ignored in a dry run."
+        ),
+    ] = None,
+) -> Sender:
+    return Sender(caller.name, idempotency_key)
+
+
+SentBy = Annotated[Sender, Depends(_sender)]
+
+
+async def submit(
+    use: Services,
+    kind: Kind,
+    request: BaseModel,
+    complete: Callable[[], BaseModel],
+    *,
+    patience: Patience,
+    sender: Sender,
+) -> JSONResponse:
+    """Queue a job: 200 if it ends while the client would wait, or has ended since it was first asked for; else 202.
+
+    `complete` checks the request and fills it in; it may ask whatever it likes, and is not called for what is there.
+    """
+    keyed = sender.keyed(kind, request)
+    resource = await run_in_threadpool(use.jobs.submit, kind, complete, keyed=keyed, owner=sender.owner)
     if patience.seconds is None:
-        return accepted(resource)
+        return _answer(resource, 200 if keyed and resource.status.terminal else 202)
     try:
         await events.wait_for_end(
-            resource.id, patience.seconds, abandoned=patience.gone, live=use.live, jobs=use.jobs, redis=use.streams
+            resource.id, patience.seconds, abandoned=patience.gone, jobs=use.jobs, redis=use.streams
         )
         resource = await run_in_threadpool(use.jobs.get, resource.id)
     except (RedisError, NotFound, CancelledError):
@@ -163,7 +216,7 @@ def check_kind(resource_id: str, kind: Kind) -> None:
 
 def resource_routes(kind: Kind) -> APIRouter:
     """The routes that are the same for every kind."""
-    router = APIRouter(prefix=f"/v1/{kind.collection}", tags=[kind.collection], responses={404: PROBLEMS[404]})
+    router = APIRouter(prefix=f"/v1/{kind.collection}", tags=[kind.collection], responses=OF_ANY_ADDRESS)
 
     @router.get("", summary=f"List {kind.collection}", response_model=Page)
     def list_resources(
@@ -201,9 +254,14 @@ def resource_routes(kind: Kind) -> APIRouter:
     @router.delete(
         "/{resource_id}", summary=f"Delete a {kind} and its files", status_code=204, responses={409: PROBLEMS[409]}
     )
-    def delete_resource(use: Use, resource_id: str) -> None:
+    def delete_resource(
+        use: Use,
+        caller: CalledBy,
+        resource_id: str,
+        cascade: Annotated[bool, Query(description="Delete first what was made from it, and from that.")] = False,
+    ) -> None:
         check_kind(resource_id, kind)
-        use.jobs.delete(resource_id)
+        use.jobs.delete(resource_id, cascade=cascade, allow=caller.check_may_change)
 
     @router.get(
         "/{resource_id}/events",
@@ -221,29 +279,17 @@ def resource_routes(kind: Kind) -> APIRouter:
         ] = None,
     ) -> Response:
         check_kind(resource_id, kind)
-        use.store.read_request(resource_id)
+        use.jobs.get(resource_id)  # before a stream begins, whose status could not be changed any more
         name, given = ("Last-Event-ID", last_event_id) if last_event_id else ("after", after)
         start = events.checked_event_id(given, name) if given else "0-0"
-        if media.choose(request.headers.get("accept"), [media.JSON, media.EVENT_STREAM]) == media.JSON:
-            return JSONResponse([asdict(each) for each in use.live.events(resource_id, start)])
+        representation = media.choose(request.headers.get("accept"), [media.JSON, media.EVENT_STREAM])
+        if representation == media.JSON:
+            return JSONResponse([asdict(each) for each in use.jobs.events(resource_id, start)])
         return StreamingResponse(
-            events.stream(resource_id, start, live=use.live, jobs=use.jobs, redis=use.streams),
+            events.stream(resource_id, start, jobs=use.jobs, redis=use.streams),
             media_type=media.EVENT_STREAM,
             # A proxy that buffers would hold back what is to be seen now (the second header is nginx's).
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
 
     return router
-
-
-def rechunked(archive: ZipStream) -> Iterator[bytes]:
-    """An archive in pieces of CHUNK_BYTES: each piece sent costs a turn of the event loop, however small it is."""
-    pieces, size = [], 0
-    for piece in archive:
-        pieces.append(piece)
-        size += len(piece)
-        if size >= CHUNK_BYTES:
-            yield b"".join(pieces)
-            pieces, size = [], 0
-    if pieces:
-        yield b"".join(pieces)

@@ -9,14 +9,14 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ValidationError
 
 from app import media
-from app.routes.resources import PROBLEMS
+from app.routes.resources import OF_ANY_ADDRESS
 from app.services import Use
 from worker.contract.errors import InvalidRequest, NotFound, UnknownSource
 from worker.contract.requests import Where
 from worker.selection import thumbnails
 from worker.sources.registry import SourceSummary
 
-router = APIRouter(prefix="/v1/sources", tags=["sources"])
+router = APIRouter(prefix="/v1/sources", tags=["sources"], responses=OF_ANY_ADDRESS)
 
 
 class SourceList(BaseModel):
@@ -31,7 +31,7 @@ def list_sources(use: Use) -> SourceList:
     return SourceList(data=use.sources.summaries())
 
 
-@router.get("/{source_id}", summary="Look at a source", responses={404: PROBLEMS[404]})
+@router.get("/{source_id}", summary="Look at a source")
 def read_source(use: Use, source_id: str) -> SourceSummary:
     """Its rows, the images that are there, and the values and counts of every field that can be filtered on."""
     with _unknown_is_absent():
@@ -42,7 +42,7 @@ def read_source(use: Use, source_id: str) -> SourceSummary:
     "/{source_id}/thumbnails",
     summary="A sample of a source's images",
     response_class=Response,
-    responses={200: {"content": {media.PNG: {}}}, 404: PROBLEMS[404], 422: PROBLEMS[422]},
+    responses={200: {"content": {media.PNG: {}}}},
 )
 def read_thumbnails(
     use: Use,
@@ -56,7 +56,8 @@ def read_thumbnails(
         selected = Where.model_validate_json(where)
     except ValidationError as error:
         problem = error.errors()[0]
-        raise InvalidRequest.at("?where", f"`where` is not a filter: {problem['msg']}.") from error
+        field = "/".join(map(str, problem["loc"])) or "`where`"
+        raise InvalidRequest.at("?where", f"`where` is not a filter: {field}: {problem['msg']}.") from error
     with _unknown_is_absent():
         source = use.sources.get(source_id)
     return Response(thumbnails(source, selected, count, seed), media_type=media.PNG)

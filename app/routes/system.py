@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from app.devices import WorkerInfo, live_workers
 from app.errors import error_classes, status_of
+from app.routes.resources import OF_ANY_ADDRESS
 from app.services import Use
 from worker.contract.errors import NotFound, StoreUnavailable
 
@@ -65,7 +66,7 @@ def read_version() -> dict[str, str]:
     return {"version": version("ragan"), "api": "v1"}
 
 
-@router.get("/problems/{code}", summary="What a problem type means")
+@router.get("/problems/{code}", summary="What a problem type means", responses=OF_ANY_ADDRESS)
 def read_problem(code: str) -> ProblemKind:
     """The title and usual status of a problem type, which is a path below this one."""
     if error := error_classes().get(code):

@@ -2,31 +2,43 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
+from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from app import media
 from app.devices import check_devices
 from app.forecast import forecast
-from app.routes.resources import PROBLEMS, SUBMITTED, DryRun, Wait, accepted, check_kind, submit
+from app.parts import in_file, in_memory
+from app.routes.downloads import Asked, responses, send
+from app.routes.resources import OF_ANY_ADDRESS, PROBLEMS, DryRun, SentBy, Wait, accepted, check_kind, submit, submitted
 from app.services import Services, Use
 from worker.contract.checkpoints import list_checkpoints
 from worker.contract.errors import InvalidRequest, NotFound
 from worker.contract.requests import ResumeRequest, TrainingRequest
 from worker.contract.resources import Kind, Resource
-from worker.contract.results import CheckpointInfo, SnapshotInfo
+from worker.contract.results import CheckpointInfo, SnapshotInfo, TrainingForecast
+from worker.sources.cells import plain_cell
 from worker.sources.pixels import PngFile, encode_gif
 
+SNAPSHOT_DIGITS = 8
+SNAPSHOT_STEPS = 10**SNAPSHOT_DIGITS
+"""Steps from here on have no name in the store; one of hundreds of digits would be none on any disk."""
 TIME_LAPSE_FRAMES = 120
 """More frames than this are thinned evenly, so that the picture stays small enough to send to a colleague."""
 TIME_LAPSE_MILLISECONDS = 80
 
-router = APIRouter(prefix="/v1/trainings", tags=["trainings"], responses={404: PROBLEMS[404]})
+router = APIRouter(prefix="/v1/trainings", tags=["trainings"], responses=OF_ANY_ADDRESS)
+
+
+class TrainingDryRun(DryRun[TrainingRequest, TrainingForecast]):
+    """What a training would take."""
 
 
 @router.post(
@@ -34,21 +46,23 @@ router = APIRouter(prefix="/v1/trainings", tags=["trainings"], responses={404: P
     status_code=202,
     summary="Train a family on a dataset",
     response_model=Resource,
-    responses=SUBMITTED,
+    responses=submitted(TrainingDryRun),
 )
 async def create_training(
     use: Use,
     request: TrainingRequest,
     patience: Wait,
+    sender: SentBy,
     dry_run: Annotated[bool, Query(description="Only say what it would take.")] = False,
 ) -> Any:
     """Queue a training; its hyper-parameters are checked against the family's schema and filled in."""
-    complete = await run_in_threadpool(_complete, use, request)
     if dry_run:
+        complete = await run_in_threadpool(_complete, use, request)
         expected = await forecast(complete, redis=use.redis, streams=use.streams)
-        body = DryRun(request=complete.model_dump(mode="json"), result=expected.model_dump(mode="json"))
+        body = TrainingDryRun(request=complete, result=expected)
         return JSONResponse(body.model_dump(mode="json"))
-    return await submit(use, Kind.TRAINING, complete, patience)
+    completing = partial(_complete, use, request)
+    return await submit(use, Kind.TRAINING, request, completing, patience=patience, sender=sender)
 
 
 @router.post(
@@ -56,7 +70,7 @@ async def create_training(
     status_code=202,
     summary="Carry a training further",
     response_model=Resource,
-    responses={409: PROBLEMS[409], 422: PROBLEMS[422], 503: PROBLEMS[503]},
+    responses={status: PROBLEMS[status] for status in (400, 409, 413, 422, 503)},
 )
 def resume_training(use: Use, resource_id: str, request: ResumeRequest | None = None) -> Any:
     """Go on from the newest checkpoint of a training that has ended, to the same or a new total of steps."""
@@ -105,27 +119,34 @@ def list_snapshots(use: Use, resource_id: str) -> list[SnapshotInfo]:
     return [SnapshotInfo(step=step, link=f"{base}/{step}.png") for step in _snapshot_steps(_folder(use, resource_id))]
 
 
+@router.head("/{resource_id}/snapshots/{step}.png", include_in_schema=False)
 @router.get(
     "/{resource_id}/snapshots/{step}.png",
     summary="The picture grid at a step",
-    response_class=FileResponse,
-    responses={200: {"content": {media.PNG: {}}}},
+    response_class=Response,
+    responses=responses(media.PNG),
 )
-def read_snapshot(use: Use, resource_id: str, step: int) -> FileResponse:
+def read_snapshot(
+    use: Use, resource_id: str, step: Annotated[int, PathParameter(ge=0, lt=SNAPSHOT_STEPS)], asked: Asked
+) -> Response:
     """The same 16 latent points each time, 4x4, in a fixed grey window."""
-    file = _folder(use, resource_id) / _snapshot_name(step)
-    if not file.exists():
-        raise NotFound(f"There is no snapshot at step {step}; GET /v1/trainings/{resource_id}/snapshots lists them.")
-    return FileResponse(file, media_type=media.PNG)
+    try:
+        snapshot = in_file(_folder(use, resource_id) / _snapshot_name(step))
+    except FileNotFoundError as error:
+        raise NotFound(
+            f"There is no snapshot at step {step}; GET /v1/trainings/{resource_id}/snapshots lists them."
+        ) from error
+    return send(asked, [snapshot], media.PNG)
 
 
+@router.head("/{resource_id}/snapshots.gif", include_in_schema=False)
 @router.get(
     "/{resource_id}/snapshots.gif",
     summary="The learning as a time-lapse",
     response_class=Response,
-    responses={200: {"content": {media.GIF: {}}}},
+    responses=responses(media.GIF),
 )
-def read_time_lapse(use: Use, resource_id: str) -> Response:
+def read_time_lapse(use: Use, resource_id: str, asked: Asked) -> Response:
     """The snapshots so far, at most 120 of them, evenly chosen; the last one stays longest."""
     folder = _folder(use, resource_id)
     steps = _snapshot_steps(folder)
@@ -134,7 +155,7 @@ def read_time_lapse(use: Use, resource_id: str) -> Response:
     stride = -(-len(steps) // TIME_LAPSE_FRAMES)
     chosen = steps[::-1][::stride][::-1]
     frames = [PngFile(folder / _snapshot_name(step)).read().pixels.astype(np.uint8) for step in chosen]
-    return Response(encode_gif(frames, TIME_LAPSE_MILLISECONDS), media_type=media.GIF)
+    return send(asked, [in_memory(encode_gif(frames, TIME_LAPSE_MILLISECONDS))], media.GIF)
 
 
 @router.get("/{resource_id}/checkpoints", summary="The states that are kept", response_model=list[CheckpointInfo])
@@ -159,7 +180,7 @@ def _folder(use: Services, resource_id: str) -> Path:
 
 
 def _snapshot_name(step: int) -> str:
-    return f"snapshots/{step:08d}.png"
+    return f"snapshots/{step:0{SNAPSHOT_DIGITS}d}.png"
 
 
 def _snapshot_steps(folder: Path) -> list[int]:
@@ -180,6 +201,6 @@ def _as_csv(rows: Iterator[dict[str, float]]) -> Iterator[str]:
     header = False
     for row in rows:
         if not header:
-            yield ",".join(row) + "\n"
+            yield ",".join(map(plain_cell, row)) + "\n"
             header = True
         yield ",".join(str(value) for value in row.values()) + "\n"

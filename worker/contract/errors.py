@@ -72,8 +72,20 @@ class UnknownFamily(InvalidRequest):
     """There is no such family of models."""
 
 
+class IdempotencyKeyReused(InvalidRequest):
+    """The idempotency key was used for another request."""
+
+
 class DuplicateFamily(RaganError):
     """Two families of models have the same name."""
+
+
+class KeyRequired(RaganError):
+    """A valid API key is needed."""
+
+
+class NotAllowed(RaganError):
+    """The API key does not allow this."""
 
 
 class NotFound(RaganError):
@@ -92,6 +104,22 @@ class InUse(RaganError):
     """Other resources need this one."""
 
 
+class RangeNotSatisfiable(RaganError):
+    """The range is outside of what there is."""
+
+
+class QuotaUsedUp(RaganError):
+    """The API key's quota is used up."""
+
+
+class AboveQuota(QuotaUsedUp):
+    """The request is larger than the API key's quota allows."""
+
+
+class QueueFull(RaganError):
+    """The queue is full."""
+
+
 class QueueUnavailable(RaganError):
     """The queue cannot be reached."""
 
@@ -102,6 +130,10 @@ class NoWorkerAnswers(QueueUnavailable):
 
 class StoreUnavailable(RaganError):
     """The store cannot be used."""
+
+
+class KeysUnusable(StoreUnavailable):
+    """The file of API keys cannot be used."""
 
 
 class FamiliesUnpublished(RaganError):

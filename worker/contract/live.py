@@ -5,6 +5,7 @@ costs a progress bar, not a result.
 """
 
 import json
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,11 @@ END = "end"
 """The type of the event that closes a run."""
 
 _Entries = list[tuple[bytes, dict[bytes, bytes]]]
+_KEPT: dict[str, Any] = {"maxlen": EVENTS_KEPT, "approximate": True}
+
+
+class Superseded(Exception):
+    """Another process has this process's job by now, so that this one must not write anything any more."""
 
 
 def utc_now() -> datetime:
@@ -71,10 +77,17 @@ class LiveJobs:
         self._redis.persist(events_key(resource_id))
         self.emit(resource_id, "status", {"status": Status.QUEUED})
 
+    def check_epoch(self, resource_id: str, epoch: str) -> Live:
+        """The state, for whoever works on the job since `epoch`; Superseded if another process does by now."""
+        live = self.read(resource_id)
+        if live is None or live.epoch != epoch:
+            raise Superseded(f"Another process works on {resource_id} by now, or nobody has to any more.")
+        return live
+
     def move(self, resource_id: str, run: int, to: Status, *, only_from: Iterable[Status] = tuple(Status)) -> Live:
         """Change the status; WrongState if it is not in `only_from`, may not be followed by `to`, or the run is over.
 
-        Entering `running` counts an attempt; a job that is handed back has not had its.
+        Entering `running` counts an attempt and begins an epoch; a job that is handed back has not had its attempt.
         """
         allowed = {status for status in only_from if to in TRANSITIONS[status]}
         moved: list[Live] = []
@@ -89,6 +102,7 @@ class LiveJobs:
             update: dict[str, Any] = {"status": to}
             if to is Status.RUNNING:
                 update |= {"attempt": live.attempt + 1, "started_at": live.started_at or self._clock()}
+                update |= {"epoch": uuid.uuid4().hex}
             elif to is Status.QUEUED:
                 update |= {"attempt": live.attempt - 1}
             moved.append(live.model_copy(update=update))
@@ -100,25 +114,24 @@ class LiveJobs:
             self.emit(resource_id, "status", {"status": to, "attempt": moved[0].attempt})
         return moved[0]
 
-    def report(self, resource_id: str, run: int, progress: Progress) -> None:
-        """Show how far a running job is."""
+    def report(self, resource_id: str, epoch: str, progress: Progress) -> None:
+        """Show how far a running job is; of a process whose epoch is over, nothing is shown."""
 
         def change(transaction: "Pipeline") -> None:
             stored = transaction.get(_job_key(resource_id))
+            live = Live.model_validate_json(stored) if isinstance(stored, bytes | str) else None
             transaction.multi()
-            if isinstance(stored, bytes | str):
-                live = Live.model_validate_json(stored)
-                if live.run == run and not live.status.terminal:
-                    updated = live.model_copy(update={"progress": progress})
-                    transaction.set(_job_key(resource_id), updated.model_dump_json())
+            if live is not None and live.epoch == epoch and not live.status.terminal:
+                updated = live.model_copy(update={"progress": progress})
+                transaction.set(_job_key(resource_id), updated.model_dump_json())
+                event = _fields("progress", progress.model_dump(mode="json"))
+                transaction.xadd(events_key(resource_id), event, **_KEPT)
 
         self._redis.transaction(change, _job_key(resource_id))
-        self.emit(resource_id, "progress", progress.model_dump(mode="json"))
 
     def emit(self, resource_id: str, kind: str, data: dict[str, Any]) -> str:
         """Append an event and return its id."""
-        fields = {"type": kind, "data": json.dumps(data)}
-        identifier = self._redis.xadd(events_key(resource_id), fields, maxlen=EVENTS_KEPT, approximate=True)  # type: ignore[arg-type]
+        identifier = self._redis.xadd(events_key(resource_id), _fields(kind, data), **_KEPT)
         return identifier.decode() if isinstance(identifier, bytes) else str(identifier)
 
     def finish(
@@ -162,29 +175,34 @@ class LiveJobs:
 
     def events(self, resource_id: str, after: str = "0-0") -> list[Event]:
         """Everything after an event id, from the file of earlier runs and from the stream."""
-        start = event_order(after)
-        archived = [event for event in self._archived(resource_id) if event.order > start]
+        archived = self.archived(resource_id, after)
         newest = archived[-1].id if archived else after
         entries = self._redis.xrange(events_key(resource_id), min=f"({newest}")
         return archived + [parse_event(identifier, fields) for identifier, fields in cast("_Entries", entries)]
 
-    def forget(self, resource_id: str) -> None:
-        """A deleted resource leaves nothing behind."""
-        self._redis.delete(_job_key(resource_id), events_key(resource_id))
-
-    def _archived(self, resource_id: str) -> list[Event]:
+    def archived(self, resource_id: str, after: str = "0-0") -> list[Event]:
+        """The events after an id of the runs that have ended, read without Redis."""
+        start = event_order(after)
         file = self._store.folder(resource_id) / EVENTS_FILE
         try:
             lines = file.read_text().splitlines()
         except FileNotFoundError:
             return []
-        return [Event(**json.loads(line)) for line in lines]
+        return [event for event in (Event(**json.loads(line)) for line in lines) if event.order > start]
+
+    def forget(self, resource_id: str) -> None:
+        """A deleted resource leaves nothing behind."""
+        self._redis.delete(_job_key(resource_id), events_key(resource_id))
 
 
 def parse_event(identifier: bytes | str, fields: dict[Any, Any]) -> Event:
     """An entry of the Redis stream as an event."""
     texts = {_text(name): _text(value) for name, value in fields.items()}
     return Event(id=_text(identifier), type=texts["type"], data=json.loads(texts["data"]))
+
+
+def _fields(kind: str, data: dict[str, Any]) -> dict[Any, Any]:
+    return {"type": kind, "data": json.dumps(data)}
 
 
 def _text(value: bytes | str) -> str:

@@ -12,6 +12,7 @@ from rq import Queue, Retry
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from worker.contract import owners
 from worker.contract.errors import MalformedRequest, QueueUnavailable
 from worker.contract.requests import TrainingRequest
 from worker.contract.resources import Kind
@@ -86,18 +87,26 @@ def queue(name: QueueName, redis: Redis) -> Queue:
     return Queue(name, connection=redis, serializer=JSONSerializer, job_class=AllowListedJob)
 
 
-def enqueue(redis: Redis, kind: Kind, resource_id: str, run: int, turn: int = 0) -> None:
-    """Queue the work behind a resource. A long generation takes turns with others: each turn is queued anew."""
+def enqueue(redis: Redis, kind: Kind, resource_id: str, run: int, turn: int = 0, *, owner: str | None = None) -> None:
+    """Queue the work behind a resource, in turn with that of other owners.
+
+    A long generation takes turns with others, too: each turn is queued anew. `owner` has to be named with the first.
+    """
+    if owner is not None:
+        owners.count(redis, owner, resource_id)
     name, function = ROUTES[kind]
-    queue(name, redis).enqueue_call(
+    entry = rq_job_id(resource_id, run, turn)
+    waiting = queue(name, redis)
+    waiting.enqueue_call(
         function,
         args=(resource_id, run, turn) if turn else (resource_id, run),
-        job_id=rq_job_id(resource_id, run, turn),
+        job_id=entry,
         timeout=-1,
         result_ttl=0,
         failure_ttl=FAILURE_TTL_SECONDS,
         retry=Retry(max=WITHOUT_END),
     )
+    owners.take_turns(redis, waiting.key, entry)
 
 
 def ask_about_training(redis: Redis, request: TrainingRequest) -> Job:

@@ -12,11 +12,12 @@ from ulid import ULID
 from worker.contract.errors import NotFound, Problem
 
 
-def _rfc3339(moment: datetime) -> str:
+def rfc3339(moment: datetime) -> str:
+    """A moment in UTC as records and answers show it, to the millisecond."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Timestamp = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str, when_used="json")]
+Timestamp = Annotated[datetime, PlainSerializer(rfc3339, return_type=str, when_used="json")]
 
 
 class Status(StrEnum):
@@ -111,6 +112,7 @@ class Resource(BaseModel):
     id: str
     kind: Kind
     status: Status
+    owner: str | None = Field(None, description="Name of the API key that made it; null if it was made without one.")
     created_at: Timestamp
     started_at: Timestamp | None = None
     finished_at: Timestamp | None = None
@@ -132,6 +134,7 @@ class RequestRecord(BaseModel):
     kind: Kind
     created_at: Timestamp
     run: int = 1
+    owner: str | None = None
     request: dict[str, Any]
 
 
@@ -161,6 +164,7 @@ class Live(BaseModel):
     status: Status
     run: int
     attempt: int = 0
+    epoch: str = Field("", description="Another one for each start of the work; whoever holds an older one is stale.")
     started_at: Timestamp | None = None
     progress: Progress | None = None
 
@@ -170,6 +174,7 @@ def view(record: RequestRecord, manifest: Manifest | None, live: Live | None) ->
     common = {
         "id": record.id,
         "kind": record.kind,
+        "owner": record.owner,
         "created_at": record.created_at,
         "request": record.request,
     }
@@ -177,5 +182,5 @@ def view(record: RequestRecord, manifest: Manifest | None, live: Live | None) ->
         ended = manifest.model_dump(include={"status", "started_at", "finished_at", "attempt", "progress", "result"})
         return Resource(**common, **ended, error=manifest.error.model_dump() if manifest.error else None)
     if live is not None and live.run == record.run:
-        return Resource(**common, **live.model_dump(exclude={"run"}))
+        return Resource(**common, **live.model_dump(exclude={"run", "epoch"}))
     return Resource(**common, status=Status.QUEUED)

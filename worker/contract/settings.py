@@ -23,7 +23,18 @@ class Settings(BaseSettings):
     )
     url: str = Field("http://127.0.0.1:8000", description="Address of the service, for the client verbs.")
     api_key: SecretStr | None = Field(None, description="Key that the client verbs send as a bearer token.")
+    keys_file: Path | None = Field(None, description="File of the API keys' hashes; unset: `keys.json` in the store.")
+    quota_jobs: int = Field(100, ge=0, description="Jobs of one API key that may be queued or running at once.")
+    quota_steps: int = Field(1_000_000, ge=0, description="Steps that one training of an API key may have.")
+    quota_images: int = Field(100_000, ge=0, description="Images that one generation of an API key may have.")
+    quota_bytes: int = Field(
+        100_000_000_000, ge=0, description="Bytes that what an API key has made may take up in the store."
+    )
+    queue_limit: int = Field(10_000, ge=1, description="Jobs that may wait in all queues together, whoever asks.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+    log_format: Literal["text", "json"] = Field(
+        "text", description="`json`: each line of the front end's log is a JSON object."
+    )
     prepare_processes: int | None = Field(
         None, ge=1, description="Processes that read images while a dataset is prepared; unset: one per CPU core."
     )

@@ -4,24 +4,26 @@
 <root>/trainings/<id>/     request.json  manifest.json  metrics.jsonl  events.jsonl  snapshots/  checkpoints/
 <root>/generations/<id>/   request.json  manifest.json  shards/  grid.png
 <root>/families/<name>.json
+<root>/idempotency/<day>/  what was made under an Idempotency-Key, by the key's digest; kept to the end of the next day
 <root>/.scratch/           what is being made, published by a rename
 """
 
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import date, timedelta
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from worker.contract.errors import NotFound, StoreUnavailable
 from worker.contract.resources import Kind, Manifest, RequestRecord
 from worker.contract.results import FamilyDescription
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Write, flush to disk, then rename: a reader sees the old file or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -31,7 +33,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes files that only their owner may read; the front end may run as another user.
-        Path(temporary).chmod(0o644)
+        Path(temporary).chmod(mode)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -47,11 +49,24 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-class Store:
-    """The one way in which artefacts are written and found. `root` is made if it can be."""
+class KeyedResource(BaseModel):
+    """What was made under an Idempotency-Key, and by which request."""
 
-    def __init__(self, root: Path) -> None:
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    request_sha256: str
+
+
+class Store:
+    """The one way in which artefacts are written and found. `root` is made if it can be.
+
+    `allow_change` is asked right before each change, and raises if whoever writes must not any more.
+    """
+
+    def __init__(self, root: Path, allow_change: Callable[[], object] = lambda: None) -> None:
         self.root = root.absolute()
+        self._allow_change = allow_change
 
     def check(self) -> None:
         """StoreUnavailable if nothing can be written here."""
@@ -115,6 +130,7 @@ class Store:
             if file.is_file():
                 with file.open("rb") as written:
                     os.fsync(written.fileno())
+        self._allow_change()
         if target.is_dir():
             self._discard(target)
         made.replace(target)
@@ -124,6 +140,7 @@ class Store:
     def publish_bytes(self, content: bytes, resource_id: str, name: str) -> Path:
         """Write a small artefact whole."""
         target = self.folder(resource_id) / name
+        self._allow_change()
         write_atomically(target, content)
         return target
 
@@ -145,7 +162,27 @@ class Store:
         found = sorted((self.root / "families").glob("[!.]*.json"))
         return {file.stem: FamilyDescription.model_validate_json(file.read_bytes()) for file in found}
 
+    def write_keyed(self, key_sha256: str, made: KeyedResource, today: date) -> None:
+        """Remember what is made under a key, and forget the keys from before yesterday."""
+        self._write_record(self._keyed_folder() / today.isoformat() / f"{key_sha256}.json", made)
+        yesterday = (today - timedelta(days=1)).isoformat()
+        for day in self._keyed_folder().iterdir():
+            if day.name < yesterday:
+                with suppress(FileNotFoundError):  # another front end was faster
+                    self._discard(day)
+
+    def read_keyed(self, key_sha256: str) -> KeyedResource | None:
+        """What was last made under a key, None if that was long ago or never."""
+        for record in sorted(self._keyed_folder().glob(f"*/{key_sha256}.json"), reverse=True):
+            with suppress(FileNotFoundError):  # forgotten since it was found
+                return KeyedResource.model_validate_json(record.read_bytes())
+        return None
+
+    def _keyed_folder(self) -> Path:
+        return self.root / "idempotency"
+
     def _discard(self, path: Path) -> None:
+        self._allow_change()
         self._scratch_root().mkdir(parents=True, exist_ok=True)
         grave = Path(tempfile.mkdtemp(dir=self._scratch_root(), prefix="discarded."))
         path.replace(grave / path.name)
@@ -155,6 +192,7 @@ class Store:
         return self.root / ".scratch"
 
     def _write_record(self, path: Path, record: BaseModel) -> None:
+        self._allow_change()
         try:
             write_atomically(path, record.model_dump_json(indent=2).encode())
         except OSError as error:

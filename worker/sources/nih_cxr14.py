@@ -8,11 +8,9 @@
 A row of the metadata without a picture is normal: hardly anyone downloads all twelve archives.
 """
 
-import csv
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +19,9 @@ from numpy.typing import NDArray
 
 from worker.contract.errors import ImageUnreadable, SourceUnreadable
 from worker.sources.base import IMPOSSIBLE_AGE, OUTLIER_FLAGS, UNKNOWN, UNKNOWN_AGE, FolderSource, SourceTable
+from worker.sources.files import check_within
 from worker.sources.pixels import PngFile
+from worker.sources.tables import read_columns
 
 METADATA = "Data_Entry_2017*.csv"
 OUTLIERS = "cxr14_bad_labels.csv"
@@ -38,7 +38,7 @@ _METADATA_COLUMNS = (
 """Each column by the names that one edition or another gives it."""
 _OUTLIER_COLUMNS = (("Index",), ("Inverted",), ("Not frontal",), ("Rotated",))
 """The image, then its flags in the order of OUTLIER_FLAGS."""
-_AGE = re.compile(r"(\d+)(?:\.\d*)?([YMWD]?)", re.IGNORECASE)
+_AGE = re.compile(r"(\d{1,18})(?:\.\d*)?([YMWD]?)", re.IGNORECASE)
 _UNITS_IN_A_YEAR = {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}
 _MAX_LABELS = 64
 """Findings are bit sets of 64 bits."""
@@ -59,14 +59,14 @@ class NihCxr14(FolderSource):
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
-        return any(folder.glob(METADATA))
+        return any(_editions(folder))
 
     @classmethod
     def open(cls, folder: Path) -> Self:
-        metadata = max(folder.glob(METADATA), default=None)
+        metadata = max(_editions(folder), default=None)
         if metadata is None:
             raise SourceUnreadable(f"{folder.name} holds no {METADATA}: put NIH's metadata beside the images.")
-        files, findings, patients, ages, sexes, views = _read_columns(metadata, _METADATA_COLUMNS)
+        files, findings, patients, ages, sexes, views = read_columns(metadata, _METADATA_COLUMNS, within=folder)
         image_folders = _locate(files, folder)
         label_sets, label_names = _label_sets(findings, metadata)
         view_codes, view_names = _codes(views, metadata)
@@ -78,7 +78,7 @@ class NihCxr14(FolderSource):
             views=view_codes,
             sexes=sex_codes,
             ages=_values(ages, _age, np.int16),
-            flags=_flags(files, folder / OUTLIERS),
+            flags=_flags(files, folder),
             present=image_folders >= 0,
             label_names=label_names,
             view_names=view_names,
@@ -89,44 +89,25 @@ class NihCxr14(FolderSource):
 
     @classmethod
     def watched(cls, folder: Path) -> Iterable[Path]:
-        return [folder, *folder.glob(METADATA), folder / OUTLIERS, *(folder / name for name in IMAGE_FOLDERS)]
+        return [folder, *_editions(folder), folder / OUTLIERS, *(folder / name for name in IMAGE_FOLDERS)]
 
     def image(self, row: int) -> PngFile:
         if not self.table.present[row]:
             raise ImageUnreadable("The file is absent.")
-        return PngFile(self._folder / IMAGE_FOLDERS[self._image_folders[row]] / self.table.files[row])
+        path = self._folder / IMAGE_FOLDERS[self._image_folders[row]] / self.table.files[row]
+        return PngFile(path, within=self._folder)
 
 
-def _read_columns(path: Path, columns: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
-    """The texts of the columns that go by these names, in their order."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            records = csv.reader(file)
-            chosen = itemgetter(*_places(next(records, []), columns, path))
-            try:
-                rows = [chosen(record) for record in records if record]
-            except IndexError as error:
-                raise SourceUnreadable(f"{path.name} ends early in line {records.line_num}: get it anew.") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SourceUnreadable(f"{path.name} cannot be read ({error}): get it anew.") from error
-    return list(zip(*rows, strict=True)) or [()] * len(columns)
-
-
-def _places(header: Sequence[str], columns: Sequence[Sequence[str]], path: Path) -> list[int]:
-    place_of = {name.strip(): place for place, name in enumerate(header)}
-    places = []
-    for names in columns:
-        name = next((name for name in names if name in place_of), None)
-        if name is None:
-            raise SourceUnreadable(f"{path.name} has no column {names[0]!r}: put NIH's own file in its place.")
-        places.append(place_of[name])
-    return places
+def _editions(folder: Path) -> Iterator[Path]:
+    # A name that cannot be printed could not be named in an answer either.
+    return (path for path in folder.glob(METADATA) if path.name.isprintable())
 
 
 def _locate(files: Sequence[str], folder: Path) -> NDArray[np.int8]:
     """The place in IMAGE_FOLDERS of each file, -1 where it is absent; of a file that is there twice, the first."""
     place_of: dict[str, int] = {}
     for place, name in enumerate(IMAGE_FOLDERS):
+        check_within(folder / name, folder, SourceUnreadable)
         try:
             for image in os.listdir(folder / name):  # noqa: PTH208 - 112,120 Path objects would take longer than all else
                 place_of.setdefault(image, place)
@@ -176,11 +157,12 @@ def _age(text: str) -> int:
     return min(int(match[1]) // _UNITS_IN_A_YEAR[match[2].upper()], int(np.iinfo(np.int16).max))
 
 
-def _flags(files: Sequence[str], path: Path) -> NDArray[np.uint8]:
+def _flags(files: Sequence[str], folder: Path) -> NDArray[np.uint8]:
     """Each file's flags; those of its several rows in the list together."""
-    if not path.exists():
+    path = folder / OUTLIERS
+    if not os.path.lexists(path):
         return np.zeros(len(files), np.uint8)
-    listed, *marks = _read_columns(path, _OUTLIER_COLUMNS)
+    listed, *marks = read_columns(path, _OUTLIER_COLUMNS, within=folder)
     flags_of: dict[str, int] = {}
     for bit, column in enumerate(marks):
         for file, mark in zip(listed, column, strict=True):

@@ -12,12 +12,11 @@ How a file becomes one grey channel, 0 black to 255 white, never stretched to wh
 import io
 import os
 import struct
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from kornia_rs.io import decode_image_png_u8
@@ -27,81 +26,100 @@ from PIL.PngImagePlugin import PngInfo
 
 from worker.contract.errors import ImageUnreadable
 from worker.sources.base import GreyImage
+from worker.sources.files import open_plain
 
 MAX_PIXELS = 64_000_000
 """Of one file. The largest detectors have about 20 million; a small file that unfolds to far more is an attack."""
-MAX_FAST_BYTES = 4 * MAX_PIXELS
-"""Of one file that is read whole to be decoded; no sound one is larger than its pixels by much."""
+MAX_OTHER_BYTES = 2**24
+"""Of one file beyond its pixels as they are without compression: profiles and notes, or stuffing to keep us busy."""
+BAND_PIXELS = 2**18
+"""Pixels whose luma is computed at a time."""
 SEPARATOR = 2
 """Pixels between the tiles of a grid."""
 SEPARATOR_GREY = 96
 LAST_FRAME_TIMES = 12
 """How many times as long as the others the last frame of a time-lapse stays."""
 
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
-"""What Pillow raises on files that are not as they should be."""
-
 _HEADER = struct.Struct(">16sIIBB")
 """Of a PNG: how it begins, width, height, bits of a sample, kind of colour."""
 _BEGINNING = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4s", 13, b"IHDR")
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""By kind of colour."""
 _FAST_MODES = {(8, 0): "mono", (8, 2): "rgb", (8, 6): "rgba"}
 """The faster decoder's names for what it takes, by bits of a sample and kind of colour as the header has them."""
 
 
 @dataclass(frozen=True)
 class PngFile:
-    """The way to a picture in a PNG file."""
+    """The way to a picture in a PNG file, which links may not lead out of the folder `within`."""
 
     path: Path
+    within: Path | None = None
 
     def read(self) -> GreyImage:
         """Decode by the rule of this module.
 
         Raises:
-            ImageUnreadable: the file is absent, empty, truncated, not a PNG, or above MAX_PIXELS.
+            ImageUnreadable: the file is absent, elsewhere, empty, truncated, not a PNG, or too large.
         """
         try:
-            with self.path.open("rb") as file:
-                if not (length := os.fstat(file.fileno()).st_size):
-                    raise ImageUnreadable("The file is empty.")
-                if length <= MAX_FAST_BYTES and (channels := _decode_fast(file.read())) is not None:
+            with open_plain(self.path, within=self.within, refusal=ImageUnreadable) as file:
+                _check_sizes(file.read(_HEADER.size), os.fstat(file.fileno()).st_size)
+                file.seek(0)
+                channels = _decode_fast(file.read())
+                if channels is not None:
                     return _merged(channels)
                 file.seek(0)
-                with Image.open(file, formats=["PNG"]) as image:
-                    if image.width * image.height > MAX_PIXELS:
-                        size = f"{image.width} x {image.height}"
-                        raise ImageUnreadable(f"The file is {size}, above the limit of {MAX_PIXELS:,} pixels.")
-                    return _grey(image)
+                return _decode_any(file)
         except FileNotFoundError as error:
             raise ImageUnreadable("The file is absent.") from error
-        except UnidentifiedImageError as error:
-            raise ImageUnreadable("The file is not a PNG image.") from error
-        except _DAMAGE as error:
-            raise ImageUnreadable(f"The file is damaged or cannot be read ({_one_line(error)}).") from error
+        except OSError as error:
+            raise ImageUnreadable(f"The file cannot be read ({error.strerror}).") from error
+
+
+def _check_sizes(head: bytes, length: int) -> None:
+    """ImageUnreadable if a file does not begin as a PNG does, or what it announces, or it itself, is too large."""
+    if not length:
+        raise ImageUnreadable("The file is empty.")
+    if len(head) < _HEADER.size or not head.startswith(_BEGINNING):
+        raise ImageUnreadable("The file is not a PNG image.")
+    _, width, height, bits, colour = _HEADER.unpack(head)
+    _check_pixels(width, height)
+    unpacked = height * (width * min(bits, 16) * _CHANNELS.get(colour, 4) // 8 + 2)
+    if length > unpacked + MAX_OTHER_BYTES:
+        raise ImageUnreadable(f"The file has {length:,} bytes, and its pixels would fill {unpacked:,} at the most.")
+
+
+def _check_pixels(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise ImageUnreadable(f"The file is {width} x {height}, above the limit of {MAX_PIXELS:,} pixels.")
 
 
 def _decode_fast(content: bytes) -> NDArray[np.uint8] | None:
     """Channels (height, width, 1, 3 or 4) of a sound 8-bit PNG, in half the time Pillow takes; None for other files."""
-    if len(content) < _HEADER.size:
-        return None
-    beginning, width, height, *kind = _HEADER.unpack_from(content)
+    _, width, height, *kind = _HEADER.unpack_from(content)
     mode = _FAST_MODES.get(tuple(kind))
-    if beginning != _BEGINNING or mode is None or width * height > MAX_PIXELS:
+    if mode is None:
         return None
     try:
         channels: NDArray[np.uint8] = decode_image_png_u8(content, (height, width), mode)
     except Exception:  # noqa: BLE001 - the library raises nothing narrower; Pillow then reads the file, or says why not
         return None
     return channels
+
+
+def _decode_any(file: BinaryIO) -> GreyImage:
+    """The picture as Pillow reads it, which knows every kind of PNG and what ails it."""
+    try:
+        with Image.open(file, formats=["PNG"]) as image:
+            _check_pixels(*image.size)  # again: Pillow goes by the last of several headers
+            return _grey(image)
+    except UnidentifiedImageError as error:
+        raise ImageUnreadable("The file is damaged: its chunks do not make a picture.") from error
+    except ImageUnreadable:
+        raise
+    except Exception as error:  # whatever a damaged file makes Pillow stumble over, the other files are read
+        raise ImageUnreadable(f"The file is damaged ({_one_line(error)}).") from error
 
 
 def _one_line(error: BaseException) -> str:
@@ -125,8 +143,17 @@ def _merged(channels: NDArray[np.uint8]) -> GreyImage:
     green, blue = channels[:, :, 1], channels[:, :, 2]
     if np.array_equal(red, green) and np.array_equal(red, blue):
         return GreyImage(np.ascontiguousarray(red))
-    luma = 0.299 * red + 0.587 * green + 0.114 * blue
-    return GreyImage(luma.astype(np.float32), colour=True)
+    return GreyImage(_luma(channels), colour=True)
+
+
+def _luma(channels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Computed in double precision, band by band: the whole of a large picture would take gigabytes."""
+    pixels = channels.reshape(-1, channels.shape[2])
+    luma = np.empty(len(pixels), np.float32)
+    for start in range(0, len(pixels), BAND_PIXELS):
+        red, green, blue = pixels[start : start + BAND_PIXELS, :3].T
+        luma[start : start + BAND_PIXELS] = 0.299 * red + 0.587 * green + 0.114 * blue
+    return luma.reshape(channels.shape[:2])
 
 
 def fit_square(image: GreyImage, size: int, fit: Literal["pad", "crop"]) -> NDArray[np.uint8]:

@@ -82,9 +82,12 @@ class SourceCatalog:
         self._lock = threading.Lock()
 
     def ids(self) -> list[str]:
-        """Every source by name, readable or not; SourceUnreadable if the folder of sources cannot be listed."""
+        """Every source by name, readable or not; SourceUnreadable if the folder of sources cannot be listed.
+
+        Folders whose name begins with a dot, or cannot be printed and so not be asked for, are none.
+        """
         try:
-            folders = {entry.name for entry in self._root.iterdir() if entry.is_dir() and entry.name[0] != "."}
+            folders = {entry.name for entry in self._root.iterdir() if _is_name(entry.name) and entry.is_dir()}
         except (FileNotFoundError, NotADirectoryError):
             folders = set()  # nothing mounted: there are the built-in ones
         except OSError as error:
@@ -138,6 +141,10 @@ class SourceCatalog:
                 return layout
         known = ", ".join(layout.layout for layout in self._layouts if issubclass(layout, FolderSource))
         raise SourceUnreadable(f"The folder {folder.name} has no layout that RaGAN knows ({known}): see the README.")
+
+
+def _is_name(name: str) -> bool:
+    return name.isprintable() and not name.startswith(".")
 
 
 def _stamp(layout: type[FolderSource], folder: Path) -> _Stamp:

@@ -3,16 +3,23 @@
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+from fastapi import FastAPI
 from redis import Redis
 from rq import SimpleWorker
 from rq.serializers import JSONSerializer
 
+from app.access import Policy
+from app.embedded_redis import EmbeddedRedis
+from app.keys import Keyring, Quotas, Scope
 from app.main import create_app
 from drawn import draw_nih_folder, nih_rows
 from worker.contract.checkpoints import RECORD_FILE, CheckpointRecord, checkpoint_name
@@ -37,12 +44,10 @@ def shared_settings(tmp_path_factory: pytest.TempPathFactory, redis_url: str) ->
     return Settings(sources=root / "sources", store=root / "store", REDIS_URL=redis_url)
 
 
-@pytest.fixture(scope="session")
-def shared_url(shared_settings: Settings) -> Iterator[str]:
+@contextmanager
+def listening(app: FastAPI) -> Iterator[str]:
     """The address of a front end that listens in a thread."""
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(shared_settings), port=0, log_level="warning", timeout_graceful_shutdown=1)
-    )
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
@@ -51,6 +56,21 @@ def shared_url(shared_settings: Settings) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture(scope="session")
+def shared_url(shared_settings: Settings) -> Iterator[str]:
+    """The address of a front end that asks for no keys."""
+    with listening(create_app(shared_settings)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def shared_locked_url(shared_settings: Settings) -> Iterator[str]:
+    """The address of a front end with the same store that asks for keys, and has small quotas."""
+    small = {"quota_jobs": 3, "quota_steps": 500, "quota_images": 50, "quota_bytes": 100_000, "queue_limit": 12}
+    with listening(create_app(shared_settings.model_copy(update=small), Policy.REQUIRED)) as url:
+        yield url
 
 
 @pytest.fixture
@@ -78,6 +98,41 @@ def url(shared_url: str, settings: Settings) -> str:
 def http(url: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=url, timeout=30) as client:
         yield client
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[EmbeddedRedis]:
+    """A Redis server that a test may stop; started by whoever needs its address."""
+    server = EmbeddedRedis(tmp_path / "own-redis")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def own_http(settings: Settings, own_redis: EmbeddedRedis) -> Iterator[httpx.Client]:
+    """A client of a front end with a Redis of its own, and the store of all."""
+    app = create_app(settings.model_copy(update={"redis_url": own_redis.start()}))
+    with listening(app) as url, httpx.Client(base_url=url, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def keyring(settings: Settings) -> Keyring:
+    """The keys of the front end that asks for them; none yet."""
+    return Keyring.of(settings)
+
+
+@pytest.fixture
+def as_key(shared_locked_url: str, keyring: Keyring) -> Iterator[Callable[..., httpx.Client]]:
+    """Makes a client with a new key: `as_key(name, scope, quotas)`; without a name, one that sends no key."""
+    with ExitStack() as clients:
+
+        def connect(name: str | None = None, scope: str = "submit", **quotas: int) -> httpx.Client:
+            secret = keyring.create(name, Scope(scope), Quotas(**quotas)) if name else ""
+            headers = {"Authorization": f"Bearer {secret}"} if name else {}
+            return clients.enter_context(httpx.Client(base_url=shared_locked_url, headers=headers, timeout=30))
+
+        yield connect
 
 
 @pytest.fixture
@@ -136,9 +191,16 @@ def forecast() -> TrainingForecast:
     )
 
 
-def write_ended(store: Store, kind: Kind, request: dict[str, Any], result: dict[str, Any] | None, **fields: Any) -> str:
+def write_ended(
+    store: Store,
+    kind: Kind,
+    request: dict[str, Any],
+    result: dict[str, Any] | None = None,
+    owner: str | None = None,
+    **fields: Any,
+) -> str:
     """A resource that has ended, as a worker leaves it."""
-    record = RequestRecord(id=kind.new_id(), kind=kind, created_at=NOW, request=request)
+    record = RequestRecord(id=kind.new_id(), kind=kind, created_at=NOW, owner=owner, request=request)
     store.write_request(record)
     ended: dict[str, Any] = {
         "status": Status.SUCCEEDED,
@@ -151,6 +213,12 @@ def write_ended(store: Store, kind: Kind, request: dict[str, Any], result: dict[
     }
     store.write_manifest(Manifest(id=record.id, kind=kind, run=1, result=result, **(ended | fields)))
     return record.id
+
+
+@pytest.fixture
+def ended(store: Store) -> Callable[..., str]:
+    """Makes resources that have ended: `ended(kind, request, result, owner=…, …)`; returns the id."""
+    return partial(write_ended, store)
 
 
 @pytest.fixture

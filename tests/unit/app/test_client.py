@@ -16,6 +16,42 @@ def client(url, monkeypatch):
         yield client
 
 
+class BrokenConnections(httpx.HTTPTransport):
+    """Breaks the first connections: after so many bytes of the answer's content, or for -1 before any answer."""
+
+    def __init__(self, *bytes_before_each_break):
+        super().__init__()
+        self.breaks = list(bytes_before_each_break)
+        self.asked = []
+
+    def handle_request(self, request):
+        self.asked.append(request)
+        response = super().handle_request(request)
+        if not self.breaks:
+            return response
+        content, kept = response.read(), self.breaks.pop(0)
+        response.close()
+        if kept < 0:
+            raise httpx.ReadError("broken", request=request)
+        stream = BrokenStream(content[:kept])
+        return httpx.Response(response.status_code, headers=response.headers, stream=stream, request=request)
+
+
+class BrokenStream(httpx.SyncByteStream):
+    def __init__(self, content):
+        self.content = content
+
+    def __iter__(self):
+        yield self.content
+        raise httpx.ReadError("broken")
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Tries again at once."""
+    monkeypatch.setattr("app.client.RETRY_SECONDS", (0, 0))
+
+
 def test_selects_and_waits_and_shows_the_way(client, work):
     queued = client.select("clinic", image_size=16, wait=False)
     seen = []
@@ -107,3 +143,77 @@ def test_reports_an_answer_that_is_no_problem():
 
     with pytest.raises(Refused, match="Bad gateway"):
         Client("http://service", transport=httpx.MockTransport(proxy)).sources()
+
+
+def test_asks_again_when_an_answer_is_lost_and_makes_nothing_twice(url, http, impatient):
+    transport = BrokenConnections(-1, -1)
+    with Client(url, transport=transport) as client:
+        made = client.select("clinic", image_size=16, wait=False)
+        other = client.select("clinic", image_size=16, wait=False)
+    assert [each["id"] for each in http.get("/v1/datasets").json()["data"]] == [other["id"], made["id"]]
+    keys = [request.headers["idempotency-key"] for request in transport.asked]
+    assert len(keys) == 4
+    assert keys[0] == keys[1] == keys[2] != keys[3]
+
+
+def test_gives_up_asking_at_some_point(url, impatient):
+    transport = BrokenConnections(-1, -1, -1)
+    with Client(url, transport=transport) as client, pytest.raises(ServiceUnreachable):
+        client.select("clinic", wait=False)
+    assert len(transport.asked) == 3
+
+
+def test_does_not_ask_again_where_nobody_listens(impatient, tmp_path):
+    asked = []
+
+    def refused(request):
+        asked.append(request)
+        raise httpx.ConnectError("refused")
+
+    with Client("http://service", transport=httpx.MockTransport(refused)) as client:
+        with pytest.raises(ServiceUnreachable):
+            client.select("clinic")
+        with pytest.raises(ServiceUnreachable):
+            client.download("/x", tmp_path / "x")
+    assert len(asked) == 2
+
+
+def test_goes_on_with_a_download_where_it_broke_off(url, http, generation, tmp_path, impatient):
+    path = f"/v1/generations/{generation}/images"
+    transport = BrokenConnections(1000, 0, 3000, -1)
+    with Client(url, transport=transport) as client:
+        saved = client.download(path, tmp_path / "images.zip")
+    assert saved.read_bytes() == http.get(path).content
+    ranges = [request.headers.get("range") for request in transport.asked]
+    assert ranges == [None, "bytes=1000-", "bytes=1000-", "bytes=4000-", "bytes=4000-"]
+
+
+def test_begins_a_download_again_that_has_changed_meanwhile(url, http, store, training, tmp_path, impatient):
+    path = f"/v1/trainings/{training}/snapshots/10.png"
+    transport = BrokenConnections(20)
+
+    def changed_after_the_break(request):
+        if transport.asked:
+            store.publish_bytes(b"another snapshot", training, "snapshots/00000010.png")
+        return transport.handle_request(request)
+
+    with Client(url, transport=httpx.MockTransport(changed_after_the_break)) as client:
+        saved = client.download(path, tmp_path / "snapshot.png")
+    assert saved.read_bytes() == b"another snapshot"
+    transport.close()
+
+
+def test_gives_up_a_download_without_progress_and_leaves_nothing(url, generation, tmp_path, impatient):
+    transport = BrokenConnections(1000, 0, 0)
+    with Client(url, transport=transport) as client, pytest.raises(ServiceUnreachable):
+        client.download(f"/v1/generations/{generation}/images", tmp_path / "images.zip")
+    assert len(transport.asked) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_deletes_with_all_that_was_made_from_it(client, dataset, generation):
+    with pytest.raises(Refused, match="cascade=true"):
+        client.delete(dataset)
+    client.delete(dataset, cascade=True)
+    with pytest.raises(Refused, match="There is no generation"):
+        client.get(generation)

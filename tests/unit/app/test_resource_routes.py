@@ -163,6 +163,21 @@ def test_a_dry_run_shows_the_outcome_and_queues_nothing(http):
     assert http.get("/v1/datasets").json()["data"] == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "result"),
+    [
+        (Kind.DATASET, {"$ref": "#/components/schemas/DatasetResult"}),
+        (Kind.TRAINING, {"$ref": "#/components/schemas/TrainingForecast"}),
+        (Kind.GENERATION, {"type": "null"}),
+    ],
+)
+def test_the_documentation_says_what_a_dry_run_answers(http, kind, result):
+    schemas = http.get("/openapi.json").json()["components"]["schemas"]
+    fields = schemas[f"{kind.title()}DryRun"]["properties"]
+    assert fields["request"] == {"$ref": f"#/components/schemas/{kind.title()}Request"}
+    assert fields["result"].items() >= result.items()
+
+
 def test_the_dry_run_is_what_the_job_then_does(http, work):
     expected = http.post("/v1/datasets?dry_run=true", json=SMALL).json()["result"]
     address = ask(http).headers["location"]

@@ -157,4 +157,4 @@ def test_the_documentation_knows_of_it(http, kind):
     for status in ("200", "202"):
         assert post["responses"][status]["headers"].keys() == {"Location", "Preference-Applied"}
     schemas = post["responses"]["200"]["content"]["application/json"]["schema"]["anyOf"]
-    assert [each["$ref"].rpartition("/")[2] for each in schemas] == ["Resource", "DryRun"]
+    assert [each["$ref"].rpartition("/")[2] for each in schemas] == ["Resource", f"{kind.title()}DryRun"]

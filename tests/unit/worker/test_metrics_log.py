@@ -80,3 +80,16 @@ def test_whatever_runs_came_before_there_is_one_row_per_step(
         log.close()
         reached = start + taken
         assert steps_in(path) == list(range(1, reached + 1))
+
+
+def test_a_process_that_lost_its_training_writes_no_row_into_the_log_of_the_one_that_has_it(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    stale = MetricsLog(path, steps=0)
+    append(stale, 1, 2)
+    stale.sync()
+    newer = MetricsLog(path, steps=2)
+    append(newer, 3)
+    append(stale, 3, 4)
+    stale.close()
+    newer.close()
+    assert steps_in(path) == [1, 2, 3]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from worker.contract.errors import WrongState
-from worker.contract.live import EVENTS_FILE, LiveJobs, events_key
+from worker.contract.live import EVENTS_FILE, LiveJobs, Superseded, events_key
 from worker.contract.resources import TRANSITIONS, Kind, Progress, Status
 from worker.contract.store import Store
 
@@ -49,13 +49,33 @@ def test_a_run_that_is_over_cannot_be_moved(live, training):
     assert live.read(training).status is Status.QUEUED
 
 
-def test_progress_of_a_run_that_is_over_is_not_shown(live, training):
+def test_a_process_whose_job_another_one_has_is_told_and_shows_no_progress(live, training):
     progress = Progress(phase="train", done=1, total=2, unit="steps")
-    live.create(training, 2)
-    live.report(training, 1, progress)
+    live.create(training, 1)
+    stale = live.move(training, 1, Status.RUNNING)
+    assert live.check_epoch(training, stale.epoch) == stale
+    newer = live.move(training, 1, Status.RUNNING)
+
+    with pytest.raises(Superseded, match=training):
+        live.check_epoch(training, stale.epoch)
+    live.report(training, stale.epoch, progress)
     assert live.read(training).progress is None
-    live.report(training, 2, progress)
-    assert live.read(training).progress == progress
+    assert [event.type for event in live.events(training)] == ["status"] * 3
+
+    live.report(training, newer.epoch, progress)
+    assert live.check_epoch(training, newer.epoch).progress == progress
+    assert live.events(training)[-1].type == "progress"
+
+
+def test_a_process_whose_job_has_ended_or_was_forgotten_is_told(live, training):
+    live.create(training, 1)
+    epoch = live.move(training, 1, Status.RUNNING).epoch
+    live.end(training, Status.SUCCEEDED)
+    with pytest.raises(Superseded):
+        live.check_epoch(training, epoch)
+    live.create(training, 2)
+    with pytest.raises(Superseded):
+        live.check_epoch(training, epoch)
 
 
 def test_of_two_changes_at_once_one_wins(live, training):

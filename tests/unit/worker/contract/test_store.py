@@ -135,3 +135,32 @@ def test_a_store_that_cannot_be_written_says_what_to_do(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreUnavailable, match="RAGAN_STORE"):
         Store(tmp_path / "file").check()
+
+
+def test_who_must_not_change_anything_any_more_changes_nothing(store, tmp_path):
+    allowed = [True]
+
+    def allow() -> None:
+        if not allowed[0]:
+            raise PermissionError("another process has the job")
+
+    fenced, request = Store(store.root, allow), record()
+    fenced.write_request(request)
+    fenced.publish_bytes(b"first", request.id, "kept.txt")
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "part").write_bytes(b"second")
+
+    allowed[0] = False
+    changes = [
+        lambda: fenced.publish_bytes(b"second", request.id, "kept.txt"),
+        lambda: fenced.publish(tmp_path / "made", request.id, "checkpoint"),
+        lambda: fenced.withdraw(request.id, "kept.txt"),
+        lambda: fenced.delete(request.id),
+        lambda: fenced.write_request(request),
+    ]
+    for change in changes:
+        with pytest.raises(PermissionError):
+            change()
+    folder = store.folder(request.id)
+    assert (folder / "kept.txt").read_bytes() == b"first"
+    assert sorted(path.name for path in folder.iterdir()) == ["kept.txt", "request.json"]

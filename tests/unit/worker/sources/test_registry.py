@@ -21,6 +21,7 @@ def test_every_folder_is_a_source_and_the_phantom_needs_none(nih_folder: Callabl
     nih_folder("chests")
     (tmp_path / "sources" / ".hidden").mkdir()
     (tmp_path / "sources" / "a file").touch()
+    (tmp_path / "sources" / "two\nlines").mkdir()
     assert SourceCatalog(tmp_path / "sources").ids() == ["chests", "phantom"]
     assert SourceCatalog(tmp_path / "nowhere").ids() == ["phantom"]
 
