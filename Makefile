@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 
 PEERS := .venv-peers
 
-.PHONY: setup demo test lint up bench bench-full quality peers clean
+.PHONY: setup demo test test-faults lint up bench bench-full quality peers clean
 
 setup: $(VENV)/.locked
 
@@ -27,6 +27,10 @@ lint: setup
 
 test: lint
 	$(BIN)/pytest --cov
+
+# What happens when processes, Redis or the disk fail: docs/reliability.md
+test-faults: setup
+	$(BIN)/pytest -m faults tests/faults
 
 # What is measured, against what, and what came out: docs/benchmarks.md
 bench: setup peers
