@@ -21,10 +21,8 @@ from app.routes import datasets, generations, models, sources, system, trainings
 from app.routes.resources import resource_routes
 from app.security_headers import SecurityHeaders
 from app.services import Services
-from app.upkeep import kept_up
 from worker.contract.live import LiveJobs
 from worker.contract.queues import connect, redis_address
-from worker.contract.recovery import Recovery
 from worker.contract.resources import Kind
 from worker.contract.settings import Settings
 from worker.contract.store import Store
@@ -52,8 +50,7 @@ def create_app(settings: Settings, policy: Policy = Policy.IF_THERE_IS_A_FILE) -
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with kept_up(Recovery(redis, store, live)):
-            yield
+        yield
         await streams.aclose()
         redis.close()
 
