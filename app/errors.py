@@ -35,6 +35,7 @@ STATUS: Mapping[type[RaganError], int] = {
     errors.QueueUnavailable: 503,
     errors.StoreUnavailable: 503,
     errors.FamiliesUnpublished: 503,
+    errors.DiskFull: 507,
 }
 """By class; a subclass answers as its parent does, and whatever is not here is a 500."""
 RETRY_AFTER_SECONDS = 5

@@ -156,14 +156,18 @@ def free_port() -> int:
 
 
 def children_of(pid: int) -> list[int]:
-    """Processes that a process has started, as Linux tells."""
+    """Processes that a process has started, in the order of its threads; also those that ended and wait for a look."""
+    found = []
     try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
+        for thread in sorted(Path(f"/proc/{pid}/task").iterdir()):
+            found += [int(child) for child in (thread / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        pass  # the process, or a thread of it, has ended
+    return found
 
 
 def open_files_of(pid: int) -> list[str]:
+    """Where the file descriptors of a process lead."""
     names = []
     try:
         for entry in Path(f"/proc/{pid}/fd").iterdir():
@@ -180,7 +184,7 @@ def is_alive(pid: int) -> bool:
     """Whether a process runs; not if it only waits for its parent to look."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

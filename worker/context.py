@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from worker.contract.resources import Progress
 from worker.contract.settings import Settings
+from worker.contract.space import check_room
 from worker.contract.store import Store
 
 REPORT_SECONDS = 0.5
@@ -54,11 +55,18 @@ class JobContext:
         self.settings = settings
         self.log = logging.getLogger("ragan.job").getChild(resource_id)
         self.last_progress: Progress | None = None
+        self.needed_bytes = 0
+        """What the job takes in the store, as far as it is known."""
         self._reporter = reporter
         self._clock = clock
         self._seen: deque[tuple[float, int]] = deque()
         self._phase = ""
         self._reported_at = float("-inf")
+
+    def need_room(self, needed: int) -> None:
+        """Note how many bytes the job will write to the store; DiskFull if they are not free."""
+        self.needed_bytes = needed
+        check_room(self.store.root, needed)
 
     def progress(self, phase: str, done: int, total: int | None, unit: str) -> None:
         """Tell how far the job is; reported at the start and the end of a phase and now and then between."""

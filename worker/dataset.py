@@ -6,7 +6,7 @@ items.csv    a line for every row of the source, chosen or not
 
 import csv
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.contract.errors import NotFound, StoreUnavailable
+from worker.contract.errors import NotFound
 from worker.selection import SPLITS, Selection
 from worker.sources.base import SourceTable
 
@@ -96,14 +96,13 @@ class ImagesWriter:
             with suppress(OSError):  # the file is of no use any more, and the first error is the one to tell
                 self._file.close()
             return
-        with _full_disk_told(), self._file:
+        with self._file:
             self._file.seek(0)
             self._write_header()
 
     def append(self, image: NDArray[np.uint8]) -> None:
-        """Add uint8 (size, size); StoreUnavailable if the disk does not take it."""
-        with _full_disk_told():
-            self._file.write(image.tobytes())
+        """Add uint8 (size, size); OSError if the disk does not take it."""
+        self._file.write(image.tobytes())
         self.count += 1
 
     def _write_header(self) -> None:
@@ -111,14 +110,6 @@ class ImagesWriter:
         shape = (self.count, self._size, self._size)
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(self._file, header)
-
-
-@contextmanager
-def _full_disk_told() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreUnavailable(f"The dataset cannot be written ({error.strerror}): make room and ask again.") from error
 
 
 def write_items(path: Path, table: SourceTable, selection: Selection, unusable: Mapping[int, str]) -> None:
@@ -139,7 +130,7 @@ def write_items(path: Path, table: SourceTable, selection: Selection, unusable: 
         index,
         [unusable.get(row) or selection.reason(row) for row in range(len(table))],
     )
-    with _full_disk_told(), path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(ITEM_COLUMNS)
         writer.writerows(zip(*columns, strict=True))

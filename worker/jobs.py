@@ -4,6 +4,8 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from socket import gethostname
@@ -15,18 +17,31 @@ from redis.exceptions import RedisError
 from rq import Retry, get_current_job
 
 from worker.context import JobContext, StopRequested
-from worker.contract.errors import InternalError, NotFound, Problem, RaganError, WorkerDied
+from worker.contract.errors import (
+    DiskFull,
+    InternalError,
+    NotFound,
+    Problem,
+    RaganError,
+    StoreUnavailable,
+    WorkerDied,
+    WrongState,
+)
 from worker.contract.live import LiveJobs, Superseded
 from worker.contract.queues import WITHOUT_END, connect, enqueue, redis_address
 from worker.contract.requests import DatasetRequest, GenerationRequest, TrainingRequest
 from worker.contract.resources import Live, Progress, RequestRecord, Status
 from worker.contract.settings import Settings
+from worker.contract.space import disk_full, trouble
 from worker.contract.store import Store
 
 SHUTDOWN = threading.Event()
 """Set by the signal handler of a worker that is told to stop; the job in hand is then handed back."""
 MAX_ATTEMPTS = 3
 """A job whose process dies is started again until it has had so many."""
+
+STORE_LOOK_SECONDS = 1.0
+"""Between two looks for a disk that takes nothing."""
 
 log = logging.getLogger("ragan.jobs")
 
@@ -116,6 +131,15 @@ class _RedisReporter:
         return self._live.check_epoch(self._id, self._epoch)
 
 
+@dataclass(frozen=True)
+class _Outcome:
+    """How an attempt, or a turn of it, came to an end."""
+
+    status: Status
+    result: BaseModel | None = None
+    error: Problem | None = None
+
+
 def _attempt(resource_id: str, run: int, stage: Stage, turn: int = 0) -> Retry | None:
     """One attempt at one job, or one turn of it: start, work, and write down how it ended."""
     settings, store, live = _environment()
@@ -124,61 +148,80 @@ def _attempt(resource_id: str, run: int, stage: Stage, turn: int = 0) -> Retry |
     except NotFound:
         log.info("%s was deleted; nothing to do", resource_id)
         return None
-    state = _claim(live, record, run, turn)
-    if state is None:
-        return None
     try:
-        return _work(record, state, settings, stage, turn)
+        state = _claim(live, store, record, run, turn)
+        return _work(record, state, settings, live, stage, turn) if state else None
     except Superseded as superseded:
         # It was frozen, or cut off from Redis, past its lease. RQ must not come back to it: it would put away the
         # entry, which is the other's.
         log.warning("%s This process leaves without a trace.", superseded)
         logging.shutdown()
         os._exit(0)
+    except StoreUnavailable as unavailable:  # not even how the job ended can be written down
+        with suppress(WrongState):  # it is being cancelled, and will be
+            live.move(record.id, record.run, Status.QUEUED)
+        log.warning("%s: %s Until then, the job waits.", resource_id, unavailable.detail)
+        SHUTDOWN.wait(STORE_LOOK_SECONDS)
+        return Retry(max=WITHOUT_END)
 
 
-def _work(record: RequestRecord, state: Live, settings: Settings, stage: Stage, turn: int) -> Retry | None:
+def _work(
+    record: RequestRecord, state: Live, settings: Settings, live: LiveJobs, stage: Stage, turn: int
+) -> Retry | None:
     """Work on a claimed job; Superseded, before anything more is written, if it is another process's by now."""
-    reporter = _RedisReporter(LiveJobs(_redis(), Store(settings.store)), record.id, state.epoch)
+    reporter = _RedisReporter(live, record.id, state.epoch)
     store = Store(settings.store, reporter.check)
-    live = LiveJobs(_redis(), store)
     with store.scratch(record.id) as scratch:
         context = JobContext(resource_id=record.id, store=store, scratch=scratch, settings=settings, reporter=reporter)
         if not turn:
             context.note(f"Attempt {state.attempt} starts on {gethostname()}.")
-        try:
-            result = stage(record, context)
-        except StopRequested as stop:
-            if not reporter.canceled():
-                live.move(record.id, record.run, Status.QUEUED)
-                context.note("The worker was told to stop; the job waits for another one.")
-                return Retry(max=WITHOUT_END)
-            _finish(live, record, state, Status.CANCELED, context, result=stop.result)
-        except Superseded:
-            raise
-        except Exception as error:  # noqa: BLE001 - it is logged, and told to whoever asked for the work
-            _finish(live, record, state, Status.FAILED, context, error=_problem_of(error, context))
-        else:
-            if result is None:
-                enqueue(_redis(), record.kind, record.id, record.run, turn=turn + 1)
-            else:
-                _finish(live, record, state, Status.SUCCEEDED, context, result=result)
+        outcome = _outcome(record, stage, context, reporter)
+    # Without the scratch folder, so that a full disk has room again to write down that it was full.
+    if outcome.status is Status.QUEUED:
+        live.move(record.id, record.run, Status.QUEUED)
+        context.note("The worker was told to stop; the job waits for another one.")
+        return Retry(max=WITHOUT_END)
+    if outcome.status is Status.RUNNING:
+        enqueue(_redis(), record.kind, record.id, record.run, turn=turn + 1)
+    else:
+        _finish(LiveJobs(_redis(), store), record, state, outcome, context)
     return None
 
 
-def _claim(live: LiveJobs, record: RequestRecord, run: int, turn: int) -> Live | None:
+def _outcome(record: RequestRecord, stage: Stage, context: JobContext, reporter: _RedisReporter) -> _Outcome:
+    """Work; `queued` says to hand the job back, `running` that more turns are to come."""
+    try:
+        result = stage(record, context)
+    except StopRequested as stop:
+        if reporter.canceled():
+            return _Outcome(Status.CANCELED, result=stop.result)
+        return _Outcome(Status.QUEUED)
+    except Superseded:
+        raise
+    except Exception as error:  # noqa: BLE001 - it is logged, and told to whoever asked for the work
+        problem = _problem_of(error, context)
+        context.note(f"Failed: {problem.detail}")
+        return _Outcome(Status.FAILED, error=problem)
+    return _Outcome(Status.RUNNING if result is None else Status.SUCCEEDED, result=result)
+
+
+def _claim(live: LiveJobs, store: Store, record: RequestRecord, run: int, turn: int) -> Live | None:
     """The state to work in; None if there is nothing to do any more, which is then written down if it was not."""
     state = live.read(record.id)
     if state is None or state.run != run or state.status.terminal:
         log.info("%s: run %d is over; nothing to do", record.id, run)
         return None
+    ended = store.read_manifest(record.id)
+    if ended is not None and ended.run == run:  # written by a process that died before it told Redis
+        live.end(record.id, ended.status)
+        return None
     if state.status is Status.CANCELING:
-        _finish(live, record, state, Status.CANCELED)
+        _finish(live, record, state, _Outcome(Status.CANCELED))
         return None
     if turn and not _is_started_again():
         return state  # a later turn belongs to the attempt of the first
     if state.status is Status.RUNNING and state.attempt >= MAX_ATTEMPTS:
-        _finish(live, record, state, Status.FAILED, error=_died_too_often(state).problem())
+        _finish(live, record, state, _Outcome(Status.FAILED, error=_died_too_often(state).problem()))
         return None
     # Should a cancel come between, the status forbids the move, and RQ starts the job once more to end it.
     return live.move(record.id, run, Status.RUNNING)
@@ -198,33 +241,29 @@ def _died_too_often(state: Live) -> WorkerDied:
 
 
 def _finish(
-    live: LiveJobs,
-    record: RequestRecord,
-    state: Live,
-    status: Status,
-    context: JobContext | None = None,
-    *,
-    result: BaseModel | None = None,
-    error: Problem | None = None,
+    live: LiveJobs, record: RequestRecord, state: Live, outcome: _Outcome, context: JobContext | None = None
 ) -> None:
     live.finish(
         record,
         state,
-        status,
+        outcome.status,
         progress=context.last_progress if context else state.progress,
-        result=result.model_dump(mode="json") if result else None,
-        error=error,
+        result=outcome.result.model_dump(mode="json") if outcome.result else None,
+        error=outcome.error,
         versions=_versions(),
     )
-    log.info("%s: %s", record.id, status)
+    log.info("%s: %s", record.id, outcome.status)
 
 
 def _problem_of(error: Exception, context: JobContext) -> Problem:
-    """What a failed job says of itself."""
+    """What a failed job says of itself; what nobody foresaw is also logged in full."""
+    if isinstance(error, DiskFull):
+        return disk_full(context.store.root, context.needed_bytes).problem()
     if isinstance(error, RaganError):
-        context.note(f"Failed: {error.detail}")
         return error.problem()
     context.log.error("failed unexpectedly", exc_info=error)
+    if isinstance(error, OSError):
+        return trouble(context.store.root, error, context.needed_bytes).problem()
     return InternalError(
         f"The work stopped with an error nobody foresaw ({type(error).__name__}); the worker's log has the details. "
         "Please report it with the id of this resource."

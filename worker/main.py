@@ -26,7 +26,9 @@ from rq.worker import BaseWorker, SimpleWorker, Worker
 
 from worker import jobs
 from worker.contract.errors import StoreUnavailable
+from worker.contract.live import LiveJobs
 from worker.contract.queues import AllowListedJob, QueueName, connect, queue, redis_address
+from worker.contract.recovery import Recovery
 from worker.contract.settings import Settings
 from worker.contract.store import Store
 from worker.job_process import Assignment, JobProcess
@@ -34,7 +36,6 @@ from worker.job_process import Assignment, JobProcess
 LEASE_SECONDS = 15
 """A job whose worker was not heard of for so long is given to another one (three missed heartbeats)."""
 HEARTBEAT_SECONDS = 5
-STORE_LOOK_SECONDS = 1.0
 WARM_LEASE_SECONDS = 120
 """A warm worker sends no heartbeat during a turn; the first turn loads TensorFlow."""
 STAGES = {QueueName.PREPARE: "worker.stages.prepare", QueueName.TRAIN: "worker.stages.train"}
@@ -44,8 +45,9 @@ log = logging.getLogger("ragan.worker")
 
 
 class _RaganWorker(BaseWorker):
-    """What all workers show of themselves."""
+    """What all workers show of themselves, and look after while they wait for a job."""
 
+    recovery: Recovery
     devices: tuple[str, ...] = ()
 
     def serialize(self) -> dict[str, Any]:
@@ -57,6 +59,11 @@ class _RaganWorker(BaseWorker):
             self.connection.delete(self.key)
             self.register_birth()  # type: ignore[no-untyped-call]
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
+        try:
+            for resource_id in self.recovery.tend():
+                log.warning("%s: Redis had forgotten it; it is queued again", resource_id)
+        except (StoreUnavailable, OSError) as error:  # it is looked for again in some seconds
+            log.warning("what Redis may have forgotten cannot be looked for now: %s", error)
 
 
 class FreshProcessWorker(_RaganWorker, Worker):
@@ -140,8 +147,9 @@ def run(name: QueueName, settings: Settings) -> None:
     """Work on one queue until told to stop."""
     configure_logging(settings)
     connection = connect(redis_address(settings), patient=True)
-    _wait_for_store(Store(settings.store))
-    worker = _worker(name, connection)
+    store = Store(settings.store)
+    _wait_for_store(store)
+    worker = _worker(name, connection, store)
     if name is QueueName.TRAIN:
         worker.devices = publish_families()
     elif name is QueueName.GENERATE:
@@ -159,12 +167,12 @@ def _wait_for_store(store: Store) -> None:
             if error.detail != told:
                 log.warning("%s Until then, this worker waits.", error.detail)
             told = error.detail
-            time.sleep(STORE_LOOK_SECONDS)
+            time.sleep(jobs.STORE_LOOK_SECONDS)
 
 
-def _worker(name: QueueName, connection: Redis) -> _RaganWorker:
+def _worker(name: QueueName, connection: Redis, store: Store) -> _RaganWorker:
     kind = WarmWorker if name is QueueName.GENERATE else FreshProcessWorker
-    return kind(
+    worker = kind(
         [queue(name, connection)],
         # A random part: RQ refuses a name that a killed worker still holds.
         name=f"{name}-{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
@@ -175,6 +183,8 @@ def _worker(name: QueueName, connection: Redis) -> _RaganWorker:
         worker_ttl=4 * HEARTBEAT_SECONDS,
         maintenance_interval=HEARTBEAT_SECONDS,
     )
+    worker.recovery = Recovery(connection, store, LiveJobs(connection, store))
+    return worker
 
 
 def publish_families() -> tuple[str, ...]:

@@ -149,6 +149,16 @@ class Trainer:
             seeds=[state for model in models.values() for state in _seed_states(model)],
         )
 
+    @property
+    def state_bytes(self) -> int:
+        """What `state` takes when it is written, but for the names in it."""
+        networks = self._networks
+        models = (networks.generator, networks.discriminator, self._average)
+        optimizers = (networks.generator_optimizer, networks.discriminator_optimizer)
+        return sum(variable_bytes(model.weights) for model in models if model is not None) + sum(
+            variable_bytes(optimizer.variables) for optimizer in optimizers
+        )
+
     def is_finite(self) -> bool:
         """Whether every weight is a number."""
         models = (self._networks.generator, self._networks.discriminator)
@@ -252,6 +262,11 @@ class Trainer:
         updates, batch, *rest = whole.shape
         parts = tf.reshape(whole, (updates, replicas, batch // replicas, *rest))
         return parts[:, tf.distribute.get_replica_context().replica_id_in_sync_group]
+
+
+def variable_bytes(variables: list[Any]) -> int:
+    """The memory of Keras variables."""
+    return sum(int(variable.value.shape.num_elements()) * int(variable.value.dtype.size) for variable in variables)
 
 
 @contextmanager

@@ -19,6 +19,8 @@ from worker.snapshots import TILES, publish_snapshot, withdraw_snapshots_after
 from worker.trainer import Trainer
 
 METRICS_FILE = "metrics.jsonl"
+METRICS_ROW_BYTES = 120
+"""About what the five numbers of a row take as text."""
 EMIT_SECONDS = 0.5
 """Shortest time between two events with metrics; the file has every row."""
 CALL_SECONDS = 0.5
@@ -27,6 +29,8 @@ CALL_SECONDS = 0.5
 
 class TrainingRun:
     """One run of a training, from its newest checkpoint if there is one. A context manager; leaving flushes metrics.
+
+    DiskFull if there is no room for what it will write.
 
     What an earlier run left of steps after that checkpoint is taken back, since those steps are taken again.
     """
@@ -50,6 +54,7 @@ class TrainingRun:
         self._emitted_step = 0
         self._emitted_at = -math.inf
         self._restore()
+        context.need_room(self._bytes_to_come())
         self._metrics = MetricsLog(self._folder / METRICS_FILE, steps=self.step, clock=clock)
         self._tell_progress()
 
@@ -150,6 +155,16 @@ class TrainingRun:
         self._seconds = record.seconds
         withdraw_snapshots_after(record.step, self._context)
         self._context.note(f"Goes on from the checkpoint at step {record.step}.")
+
+    def _bytes_to_come(self) -> int:
+        """What the rest of the run adds to the store when it holds most: before an old checkpoint goes, one more."""
+        request, steps, size = self._request, self._request.steps - self.step, self._trainer.family.image_size
+        checkpoints = math.ceil(steps / request.checkpoint_every)
+        room = max(1, request.keep_checkpoints + 1 - len(list_checkpoints(self._folder)))
+        snapshots = math.ceil(steps / request.snapshot_every)
+        return (
+            min(checkpoints, room) * self._trainer.state_bytes + snapshots * TILES * size**2 + steps * METRICS_ROW_BYTES
+        )
 
     def _diverged(self, what: str) -> TrainingDiverged:
         chosen = self._trainer.hyperparameters

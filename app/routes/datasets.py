@@ -16,6 +16,7 @@ from app.services import Services, Use
 from worker.contract.requests import DatasetRequest
 from worker.contract.resources import Kind, Resource
 from worker.contract.results import DatasetResult
+from worker.contract.space import check_room, dataset_bytes
 from worker.selection import preview
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], responses=OF_ANY_ADDRESS)
@@ -46,7 +47,8 @@ async def create_dataset(
         return JSONResponse(body.model_dump(mode="json"))
 
     def checked() -> DatasetRequest:
-        _preview(use, request)
+        expected = _preview(use, request)
+        check_room(use.store.root, dataset_bytes(expected.images, request.image_size))
         return request
 
     return await submit(use, Kind.DATASET, request, checked, patience=patience, sender=sender)

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import zipfile
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,11 +18,12 @@ from app.parts import Part, in_file, in_memory, made_when_read
 from app.routes.downloads import Asked, responses, send
 from app.routes.resources import OF_ANY_ADDRESS, PROBLEMS, DryRun, SentBy, Wait, check_kind, submit, submitted
 from app.services import Services, Use
-from worker.contract.checkpoints import list_checkpoints
+from worker.contract.checkpoints import CheckpointRecord, list_records
 from worker.contract.errors import InvalidRequest, NotFound, WrongState
 from worker.contract.requests import GenerationRequest
 from worker.contract.resources import Kind, Resource
 from worker.contract.shards import SHARD_IMAGES, archive_name, array_name, image_name
+from worker.contract.space import check_room, generation_bytes
 from worker.sources.cells import plain_cell
 
 router = APIRouter(prefix="/v1/generations", tags=["generations"], responses=OF_ANY_ADDRESS)
@@ -49,10 +49,15 @@ async def create_generation(
 ) -> Any:
     """Queue the drawing of `count` images; the same seed gives the same images, whatever the count."""
     if dry_run:
-        resolved = await run_in_threadpool(_resolve, use, request)
+        resolved, _ = await run_in_threadpool(_resolve, use, request)
         return JSONResponse(GenerationDryRun(request=resolved, result=None).model_dump(mode="json"))
-    resolving = partial(_resolve, use, request)
-    return await submit(use, Kind.GENERATION, request, resolving, patience=patience, sender=sender)
+
+    def checked() -> GenerationRequest:
+        resolved, checkpoint = _resolve(use, request)
+        check_room(use.store.root, generation_bytes(request.count, checkpoint.image_size))
+        return resolved
+
+    return await submit(use, Kind.GENERATION, request, checked, patience=patience, sender=sender)
 
 
 @router.head("/{resource_id}/images", include_in_schema=False)
@@ -90,24 +95,21 @@ def read_image(use: Use, resource_id: str, index: int, asked: Asked) -> Response
         return send(asked, [in_memory(shard.read(image_name(index)))], media.PNG)
 
 
-def _resolve(use: Services, request: GenerationRequest) -> GenerationRequest:
-    """The request with `latest` as a step, so that it means the same later on."""
+def _resolve(use: Services, request: GenerationRequest) -> tuple[GenerationRequest, CheckpointRecord]:
+    """The request with `latest` as a step, so that it means the same later on, and the checkpoint at that step."""
     check_kind(request.training, Kind.TRAINING)
     training = use.store.read_request(request.training)
     if request.labels is not None and not use.families.get(training.request["model"]["family"]).takes_labels:
         family = training.request["model"]["family"]
         raise InvalidRequest.at("#/labels", f"{family} was trained without labels: leave `labels` out.")
-    steps = [each.step for each in list_checkpoints(use.store.folder(request.training))]
-    if not steps:
+    records = {each.step: each for each in list_records(use.store.folder(request.training))}
+    if not records:
         raise WrongState(f"{request.training} has no checkpoint to draw from yet: wait for its first, or its end.")
-    if request.checkpoint == "latest":
-        return request.model_copy(update={"checkpoint": steps[-1]})
-    if request.checkpoint not in steps:
-        kept = ", ".join(str(step) for step in steps)
-        raise InvalidRequest.at(
-            "#/checkpoint", f"There is no checkpoint at step {request.checkpoint}: kept are {kept}."
-        )
-    return request
+    step = max(records) if request.checkpoint == "latest" else request.checkpoint
+    if step not in records:
+        kept = ", ".join(map(str, records))
+        raise InvalidRequest.at("#/checkpoint", f"There is no checkpoint at step {step}: kept are {kept}.")
+    return request.model_copy(update={"checkpoint": step}), records[step]
 
 
 def _finished(use: Services, resource_id: str) -> tuple[Resource, Path]:

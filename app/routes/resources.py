@@ -30,6 +30,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         416: "There is nothing in this range.",
         422: "The request asks for something impossible.",
         503: "Redis or the workers cannot be reached; try again.",
+        507: "The disk has no room for it.",
     }.items()
 }
 OF_ANY_ADDRESS: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (404, 422)}
@@ -78,7 +79,7 @@ _SUBMITTED: dict[int | str, dict[str, Any]] = {
         "headers": _LOCATION | _PREFERENCE_APPLIED,
     },
     202: {"description": "The job is accepted.", "headers": _LOCATION | _PREFERENCE_APPLIED},
-    **{status: PROBLEMS[status] for status in (400, 404, 409, 413, 422, 503)},
+    **{status: PROBLEMS[status] for status in (400, 404, 409, 413, 422, 503, 507)},
 }
 
 

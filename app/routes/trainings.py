@@ -19,11 +19,12 @@ from app.parts import in_file, in_memory
 from app.routes.downloads import Asked, responses, send
 from app.routes.resources import OF_ANY_ADDRESS, PROBLEMS, DryRun, SentBy, Wait, accepted, check_kind, submit, submitted
 from app.services import Services, Use
-from worker.contract.checkpoints import list_checkpoints
+from worker.contract.checkpoints import latest, list_checkpoints
 from worker.contract.errors import InvalidRequest, NotFound
 from worker.contract.requests import ResumeRequest, TrainingRequest
 from worker.contract.resources import Kind, Resource
 from worker.contract.results import CheckpointInfo, SnapshotInfo, TrainingForecast
+from worker.contract.space import check_room
 from worker.sources.cells import plain_cell
 from worker.sources.pixels import PngFile, encode_gif
 
@@ -70,7 +71,7 @@ async def create_training(
     status_code=202,
     summary="Carry a training further",
     response_model=Resource,
-    responses={status: PROBLEMS[status] for status in (400, 409, 413, 422, 503)},
+    responses={status: PROBLEMS[status] for status in (400, 409, 413, 422, 503, 507)},
 )
 def resume_training(use: Use, resource_id: str, request: ResumeRequest | None = None) -> Any:
     """Go on from the newest checkpoint of a training that has ended, to the same or a new total of steps."""
@@ -78,12 +79,15 @@ def resume_training(use: Use, resource_id: str, request: ResumeRequest | None = 
     steps = request.steps if request else None
 
     def extend(old: dict[str, Any]) -> dict[str, Any]:
-        done = max((each.step for each in list_checkpoints(use.store.folder(resource_id))), default=0)
+        newest = latest(use.store.folder(resource_id))
+        done = newest.step if newest else 0
         total = steps or old["steps"]
         if total <= done:
             raise InvalidRequest.at(
                 "#/steps", f"{resource_id} has already done {done} steps: resume it with `steps` above {done}."
             )
+        if newest:
+            check_room(use.store.root, newest.bytes)
         return old | {"steps": total}
 
     return accepted(use.jobs.resume(resource_id, extend))

@@ -43,14 +43,25 @@ def checkpoint_name(step: int) -> str:
     return f"{CHECKPOINTS}/{step:08d}"
 
 
-def list_checkpoints(training: Path) -> list[CheckpointInfo]:
+def list_records(training: Path) -> list[CheckpointRecord]:
     """The checkpoints in a training's folder, in the order of their steps."""
-    return [record.info() for record in _records(training)]
+    records = []
+    for folder in sorted((training / CHECKPOINTS).glob("[0-9]*")):
+        try:
+            records.append(CheckpointRecord.model_validate_json((folder / RECORD_FILE).read_bytes()))
+        except FileNotFoundError:  # withdrawn by the training since it was listed
+            continue
+    return records
+
+
+def list_checkpoints(training: Path) -> list[CheckpointInfo]:
+    """What is said of the checkpoints in a training's folder, in the order of their steps."""
+    return [record.info() for record in list_records(training)]
 
 
 def latest(training: Path) -> CheckpointRecord | None:
     """The newest checkpoint in a training's folder, None while there is none."""
-    return max(_records(training), key=lambda record: record.step, default=None)
+    return max(list_records(training), key=lambda record: record.step, default=None)
 
 
 def read_record(training: Path, step: int) -> CheckpointRecord:
@@ -61,13 +72,3 @@ def read_record(training: Path, step: int) -> CheckpointRecord:
         kept = ", ".join(str(info.step) for info in list_checkpoints(training))
         instead = f"take one of {kept}" if kept else "it has none yet"
         raise CheckpointMissing(f"{training.name} has no checkpoint at step {step}: {instead}.") from error
-
-
-def _records(training: Path) -> list[CheckpointRecord]:
-    records = []
-    for folder in sorted((training / CHECKPOINTS).glob("[0-9]*")):
-        try:
-            records.append(CheckpointRecord.model_validate_json((folder / RECORD_FILE).read_bytes()))
-        except FileNotFoundError:  # withdrawn by the training since it was listed
-            continue
-    return records

@@ -132,6 +132,10 @@ class StoreUnavailable(RaganError):
     """The store cannot be used."""
 
 
+class DiskFull(StoreUnavailable):
+    """The disk of the store is full."""
+
+
 class KeysUnusable(StoreUnavailable):
     """The file of API keys cannot be used."""
 

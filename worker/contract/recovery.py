@@ -28,11 +28,13 @@ class Recovery:
         """To be called every few seconds; returns the resources that were queued again, most often none.
 
         A job is missed only at the second look: at the first, it may have been on its way from one list to another.
+        StoreUnavailable if there is no store to look at.
         """
         server = str(self._redis.info("server")["run_id"])
         if self._redis.get(SERVER_KEY) == server.encode():
             self._suspects = None
             return []
+        self._store.check()  # one that is not mounted looks empty
         if self._suspects is None:
             self._suspects = {record.id for record in self._missing()}
             return []

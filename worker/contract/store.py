@@ -21,6 +21,10 @@ from pydantic import BaseModel, ConfigDict
 from worker.contract.errors import NotFound, StoreUnavailable
 from worker.contract.resources import Kind, Manifest, RequestRecord
 from worker.contract.results import FamilyDescription
+from worker.contract.space import trouble
+
+BALLAST_BYTES = 65_536
+"""Kept aside while a job works: with it gone, there is room to write down that the disk was full."""
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
@@ -114,10 +118,17 @@ class Store:
 
     @contextmanager
     def scratch(self, resource_id: str) -> Iterator[Path]:
-        """A folder of one's own to work in, gone afterwards; what should stay is published from it."""
-        self._scratch_root().mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=self._scratch_root(), prefix=f"{resource_id}."))
+        """A folder of one's own to work in, gone afterwards; what should stay is published from it.
+
+        StoreUnavailable if there is no room for it, or the disk does not work.
+        """
         try:
+            self._scratch_root().mkdir(parents=True, exist_ok=True)
+            folder = Path(tempfile.mkdtemp(dir=self._scratch_root(), prefix=f"{resource_id}."))
+        except OSError as error:
+            raise trouble(self.root, error, BALLAST_BYTES) from error
+        try:
+            self._write(folder / ".ballast", bytes(BALLAST_BYTES))
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -138,10 +149,9 @@ class Store:
         return target
 
     def publish_bytes(self, content: bytes, resource_id: str, name: str) -> Path:
-        """Write a small artefact whole."""
+        """Write a small artefact whole; StoreUnavailable if the disk is full, or does not work."""
         target = self.folder(resource_id) / name
-        self._allow_change()
-        write_atomically(target, content)
+        self._write(target, content)
         return target
 
     def withdraw(self, resource_id: str, name: str) -> None:
@@ -192,8 +202,11 @@ class Store:
         return self.root / ".scratch"
 
     def _write_record(self, path: Path, record: BaseModel) -> None:
+        self._write(path, record.model_dump_json(indent=2).encode())
+
+    def _write(self, path: Path, content: bytes) -> None:
         self._allow_change()
         try:
-            write_atomically(path, record.model_dump_json(indent=2).encode())
+            write_atomically(path, content)
         except OSError as error:
-            raise StoreUnavailable(f"{path} cannot be written: {error.strerror}.") from error
+            raise trouble(self.root, error, len(content)) from error

@@ -23,7 +23,7 @@ from worker.feasibility import devices_to_share
 from worker.models import registry
 from worker.models.base import CommonHyperparameters, Family
 from worker.precision import LOSS_SCALE, resolve
-from worker.trainer import Plan, Population, Trainer
+from worker.trainer import Plan, Population, Trainer, variable_bytes
 
 VIEWS = {"ExpandDims", "Identity", "IdentityN", "Reshape", "Squeeze", "StopGradient"}
 """Operations whose outputs are the memory of their inputs."""
@@ -174,21 +174,17 @@ def _needed(graph: tf.Graph) -> dict[tf.Operation, list[tf.Operation]]:
 def _memory(networks: Networks, step: tf.Graph, *, averaged: bool, data_bytes: int) -> MemoryForecast:
     """An estimate: `activations` are what a step holds beside the gradients when it holds most."""
     both = (networks.generator, networks.discriminator)
-    gradients = max(_bytes(network.trainable_weights) for network in both)
+    gradients = max(variable_bytes(network.trainable_weights) for network in both)
     parts = {
-        "weights": sum(_bytes(network.weights) for network in both),
-        "optimizers": _bytes(networks.generator_optimizer.variables)
-        + _bytes(networks.discriminator_optimizer.variables),
+        "weights": sum(variable_bytes(network.weights) for network in both),
+        "optimizers": variable_bytes(networks.generator_optimizer.variables)
+        + variable_bytes(networks.discriminator_optimizer.variables),
         "gradients": gradients,
         "activations": max(0, _held_bytes(step) - gradients),
-        "average": _bytes(networks.generator.weights) if averaged else 0,
+        "average": variable_bytes(networks.generator.weights) if averaged else 0,
         "data": data_bytes,
     }
     return MemoryForecast(total=sum(parts.values()), **parts)
-
-
-def _bytes(variables: list[Any]) -> int:
-    return sum(_size(variable.value) for variable in variables)
 
 
 def _size(value: Any) -> int:

@@ -27,6 +27,7 @@ from worker.contract.fast_paths import FastPath
 from worker.contract.requests import GenerationRequest
 from worker.contract.results import GenerationResult
 from worker.contract.shards import SHARD_IMAGES, archive_name, array_name, image_name
+from worker.contract.space import generation_bytes
 from worker.devices import device_names
 from worker.draws import latent_points
 from worker.fast_paths import FastPaths, for_drawing, taking
@@ -53,6 +54,12 @@ def generate(
 
     Returns:
         The result once every image is there, None while some are missing.
+
+    Raises:
+        InvalidRequest: the training takes no labels.
+        CheckpointMissing: the checkpoint is not kept any more.
+        DiskFull: the disk has no room for the images.
+        StopRequested: the job was told to stop.
     """
     if request.labels is not None:
         raise InvalidRequest.at("#/labels", "This family does not take labels: leave `labels` out.")
@@ -69,6 +76,7 @@ def generate(
     missing = [
         shard for shard in range(-(-request.count // SHARD_IMAGES)) if not (folder / archive_name(shard)).exists()
     ]
+    context.need_room(generation_bytes(min(request.count, len(missing) * SHARD_IMAGES), image_size))
     with ThreadPoolExecutor(1) as publishing:
         published: Future[None] | None = None
         for shard in missing:

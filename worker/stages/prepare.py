@@ -5,7 +5,6 @@ What it publishes is described in `worker.dataset`, beside contact-sheet.png, a 
 
 import hashlib
 import os
-import shutil
 from collections.abc import Collection, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -13,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from worker.context import JobContext, StopRequested
-from worker.contract.errors import ImageUnreadable, NoUsableImages, StoreUnavailable
+from worker.contract.errors import ImageUnreadable, NoUsableImages
 from worker.contract.requests import DatasetRequest
 from worker.contract.results import AttritionStep, DatasetResult, Skipped, SkippedImage
+from worker.contract.space import dataset_bytes
 from worker.dataset import IMAGES, ITEMS, ImagesWriter, write_items
 from worker.reading import Picture, Recipe, read_in_order
 from worker.selection import ALL_ROWS, FILE_ABSENT, select, summary, without
@@ -44,13 +44,14 @@ def prepare(request: DatasetRequest, source: Source, context: JobContext) -> Dat
         InvalidRequest: the request names what the source does not know.
         NoUsableImages: nothing is left to train on; the sentence says what took it.
         StopRequested: the job was told to stop; nothing is published.
-        StoreUnavailable: the disk has no room for the images.
+        DiskFull: the disk has no room for the images.
+        OSError: it had, and has no more, or does not work.
         WorkerDied: a process that reads images did not survive.
     """
     selected = select(source.table, request)
     if not len(selected.rows):
         raise NoUsableImages(_what_took_them(selected.attrition))
-    _check_room(context.scratch, len(selected.rows) * request.image_size**2)
+    context.need_room(dataset_bytes(len(selected.rows), request.image_size))
 
     images = context.scratch / IMAGES
     unusable = _write_images(images, request, source, selected.rows.tolist(), context)
@@ -137,15 +138,6 @@ def _what_took_them(attrition: Sequence[AttritionStep]) -> str:
         else "widen the selection; a dry run shows what each step takes"
     )
     return f"Nothing is left after the step {last.step!r}, which took the last {last.removed:,} rows: {advice}."
-
-
-def _check_room(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise StoreUnavailable(
-            f"The images need {needed / 1e9:.2f} GB and the store has {free / 1e9:.2f} GB left: "
-            "make room, or ask for fewer or smaller images."
-        )
 
 
 def _write_contact_sheet(path: Path, images: Path) -> None:

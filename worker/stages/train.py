@@ -1,13 +1,11 @@
 """Trains a family on a dataset, or goes on from the newest checkpoint: after a crash, a cancel, or for more steps."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import tensorflow as tf
 
 from worker.context import JobContext, StopRequested
-from worker.contract.errors import StoreUnavailable
 from worker.contract.requests import TrainingRequest
 from worker.contract.results import TrainingResult
 from worker.dataset import Dataset
@@ -36,7 +34,8 @@ def train(
         DevicesUnavailable: this worker has fewer devices.
         DeviceMemoryExhausted: the batch does not fit.
         TrainingDiverged: a loss or weight is not a number any more; the last good checkpoint is kept.
-        StoreUnavailable: the disk is full, or does not work.
+        DiskFull: the disk has no room for the checkpoints.
+        OSError: it had, and has no more, or does not work.
         StopRequested: the job was told to stop; with the result so far, and a checkpoint of it.
     """
     family = registry.family(request.model.family)
@@ -55,7 +54,7 @@ def train(
     )
     trainer = Trainer(family, hyperparameters, strategy, population, plan)
 
-    with _disk_trouble_told(), TrainingRun(trainer, request, context, clock) as run:
+    with TrainingRun(trainer, request, context, clock) as run:
         if run.step == 0:
             run.publish_snapshot()
         while run.step < request.steps:
@@ -75,14 +74,3 @@ def _next_stop(step: int, request: TrainingRequest) -> int:
     """The next step after which there is something to publish."""
     snapshot, checkpoint = (step - step % every + every for every in (request.snapshot_every, request.checkpoint_every))
     return min(request.steps, snapshot, checkpoint)
-
-
-@contextmanager
-def _disk_trouble_told() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreUnavailable(
-            f"A file of the training could not be read or written ({error.strerror}): make room or mend the disk, "
-            "then resume the training."
-        ) from error

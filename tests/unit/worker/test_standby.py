@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from machine import children_of, eventually, is_alive, open_files_of
 from worker import main
 from worker.contract.live import LiveJobs, utc_now
 from worker.contract.queues import QueueName, enqueue, queue
@@ -22,30 +22,6 @@ from worker.contract.store import Store
 from worker.job_process import Assignment, JobProcess
 
 pytestmark = pytest.mark.timeout(120)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Wait for what is bound to come; pytest's time limit is the end of patience."""
-    while not condition():
-        time.sleep(0.01)
-
-
-def gone(pid: int) -> bool:
-    """Whether a process has ended, be it that whoever should take note of that has not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-def children(pid: int) -> list[int]:
-    """Those that ended and were not waited for included."""
-    started = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for each in started for child in each.read_text().split()]
-
-
-def open_files(pid: int | str) -> int:
-    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 class Service:
@@ -78,7 +54,7 @@ class Service:
         return state.status, state.attempt
 
     def end(self, resource_id: str) -> Manifest:
-        wait_for(lambda: self.store.read_manifest(resource_id) is not None)
+        eventually(lambda: self.store.read_manifest(resource_id) is not None)
         manifest = self.store.read_manifest(resource_id)
         assert manifest is not None
         return manifest
@@ -106,7 +82,7 @@ def service(
 def worker(service: Service) -> Iterator[main.FreshProcessWorker]:
     """A worker that is not at work yet."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield main._worker(QueueName.PREPARE, service.redis)
+    yield main._worker(QueueName.PREPARE, service.redis, service.store)
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
@@ -156,7 +132,7 @@ def work_until_the_queue_is_empty(worker: main.FreshProcessWorker) -> None:
 
 
 def test_each_job_is_done_by_the_process_that_waited_for_it(service, worker, record):
-    open_before = open_files("self")
+    open_before = len(open_files_of(os.getpid()))
     first, second = service.submit(), service.submit()
     work_until_the_queue_is_empty(worker)
     assert service.succeeded_at_once(first)
@@ -165,8 +141,30 @@ def test_each_job_is_done_by_the_process_that_waited_for_it(service, worker, rec
     assert len({one, two, in_waiting}) == 3
     assert record.jobs == {one: first, two: second}
     assert record.modules == [["worker.stages.prepare"]] * 3
-    assert not set(record.pids) & set(children(os.getpid()))
-    assert open_files("self") == open_before
+    assert not set(record.pids) & set(children_of(os.getpid()))
+    assert len(open_files_of(os.getpid())) == open_before
+
+
+def test_a_waiting_worker_queues_again_what_redis_has_forgotten(service, worker):
+    forgotten = service.submit()
+    service.redis.flushall()
+    worker.run_maintenance_tasks()
+    assert len(worker.queues[0]) == 0
+    worker.run_maintenance_tasks()
+    assert worker.queues[0].get_job_ids() == [f"{forgotten}-1-0"]
+    worker.teardown()
+
+
+def test_a_worker_whose_store_is_gone_says_so_and_waits_on(service, worker, caplog):
+    service.submit()
+    service.redis.flushall()
+    away = service.store.root.rename(service.store.root.with_name("away"))
+    service.store.root.write_text("not a folder")
+    worker.run_maintenance_tasks()
+    assert "what Redis may have forgotten cannot be looked for now" in caplog.text
+    service.store.root.unlink()
+    away.rename(service.store.root)
+    worker.teardown()
 
 
 def test_a_job_is_done_where_its_stage_was_loaded(service, worker, record, loaded):
@@ -232,7 +230,7 @@ def test_without_a_signal_from_the_kernel_the_end_of_its_input_ends_a_process_at
     job, its_queue = worker.dequeue_job_and_maintain_ttl(1)
     worker.prepare_execution(job)
     worker.fork_work_horse(job, its_queue)
-    wait_for(lambda: service.redis.get("at work") is not None)
+    eventually(lambda: service.redis.get("at work") is not None)
     worker._process.close()
     _, status, _ = worker.wait_for_horse()
     assert status == 0
@@ -241,7 +239,7 @@ def test_without_a_signal_from_the_kernel_the_end_of_its_input_ends_a_process_at
 def test_a_process_whose_worker_was_given_up_leaves_the_job_to_others(service, capfd):
     process = JobProcess([])
     process.assign(Assignment(worker="rq:worker:lost", queue="prepare", job="any", execution="any"))
-    wait_for(lambda: process.ended() == 1)
+    eventually(lambda: process.ended() == 1)
     assert (
         capfd.readouterr().err == "Redis does not know rq:worker:lost any more: its jobs are given to other workers.\n"
     )
@@ -261,9 +259,13 @@ def started(service: Service) -> Iterator[subprocess.Popen[bytes]]:
 
 def process_in_waiting(worker: subprocess.Popen[bytes], after: int = 0) -> int:
     """The pid of the only process of a worker, once it is another one than `after`."""
-    while len(pids := children(worker.pid)) != 1 or after in pids:
-        time.sleep(0.01)
-    return pids[0]
+
+    def only_one() -> list[int]:
+        pids = children_of(worker.pid)
+        return pids if len(pids) == 1 and after not in pids else []
+
+    (pid,) = eventually(only_one)
+    return int(pid)
 
 
 def test_jobs_one_after_the_other_leave_nothing_behind(service, started):
@@ -272,15 +274,15 @@ def test_jobs_one_after_the_other_leave_nothing_behind(service, started):
     two = process_in_waiting(started, after=one)
     assert service.succeeded_at_once(service.submit())
     process_in_waiting(started, after=two)
-    assert gone(one)
-    assert gone(two)
+    assert not is_alive(one)
+    assert not is_alive(two)
 
 
 def test_a_process_killed_while_it_waits_is_replaced(service, started):
     killed = process_in_waiting(started)
     os.kill(killed, signal.SIGKILL)
     process_in_waiting(started, after=killed)
-    assert gone(killed)
+    assert not is_alive(killed)
     assert service.succeeded_at_once(service.submit())
 
 
@@ -288,7 +290,7 @@ def test_a_process_killed_before_it_begins_costs_its_job_no_attempt(service, sta
     killed = process_in_waiting(started)
     os.kill(killed, signal.SIGSTOP)
     job = service.submit()
-    wait_for(lambda: service.started() == 1)
+    eventually(lambda: service.started() == 1)
     os.kill(killed, signal.SIGKILL)
     assert service.succeeded_at_once(job)
 
@@ -298,23 +300,23 @@ def test_no_process_waits_on_when_its_worker_has_ended(service, started, number)
     in_waiting = process_in_waiting(started)
     started.send_signal(number)
     assert started.wait() == (-number if number == signal.SIGKILL else 0)
-    wait_for(lambda: gone(in_waiting))
+    eventually(lambda: not is_alive(in_waiting))
 
 
 def test_no_process_works_on_when_its_worker_was_killed(service, started):
     at_work = process_in_waiting(started)
     job = service.submit(image_size=256, limit=None)
-    wait_for(lambda: service.status(job) == (Status.RUNNING, 1))
+    eventually(lambda: service.status(job) == (Status.RUNNING, 1))
     started.kill()
-    wait_for(lambda: gone(at_work))
+    eventually(lambda: not is_alive(at_work))
     assert service.status(job) == (Status.RUNNING, 1)
 
 
 def test_a_worker_that_is_told_to_stop_hands_the_job_in_hand_back(service, started):
     at_work = process_in_waiting(started)
     job = service.submit(image_size=256, limit=None)
-    wait_for(lambda: service.status(job) == (Status.RUNNING, 1))
+    eventually(lambda: service.status(job) == (Status.RUNNING, 1))
     started.terminate()
     assert started.wait() == 0
-    assert gone(at_work)
+    assert not is_alive(at_work)
     assert service.status(job) == (Status.QUEUED, 0)

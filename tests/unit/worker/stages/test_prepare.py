@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 
 from worker.context import StopRequested
-from worker.contract.errors import InvalidRequest, NoUsableImages, StoreUnavailable
+from worker.contract.errors import InvalidRequest, NoUsableImages
 from worker.contract.requests import DatasetRequest
 from worker.contract.results import AttritionStep, DatasetResult
 from worker.dataset import Dataset
 from worker.selection import preview
 from worker.sources.nih_cxr14 import NihCxr14
 from worker.sources.pixels import PngFile, fit_square
-from worker.stages.prepare import CONTACT_SHEET, SKIPPED_LISTED, WORTH_PROCESSES, _check_room, prepare
+from worker.stages.prepare import CONTACT_SHEET, SKIPPED_LISTED, WORTH_PROCESSES, prepare
 
 
 def items_of(folder: Path) -> list[dict[str, str]]:
@@ -204,9 +204,12 @@ def test_a_stop_leaves_nothing_behind(nih_folder: Callable[..., Path], job_conte
     assert not context.store.folder(context.resource_id).exists()
 
 
-def test_a_disk_without_room_is_noticed_before_the_work(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnavailable, match=r"need 4611686018\.43 GB"):
-        _check_room(tmp_path, 2**62)
+def test_the_room_for_the_array_is_asked_for_before_the_work(
+    nih_folder: Callable[..., Path], job_context: Callable[..., Any]
+) -> None:
+    context = job_context(prepare_processes=1)
+    run(nih_folder(rows=24), context)
+    assert context.needed_bytes == 24 * 16**2
 
 
 def test_the_contact_sheet_of_many_large_images_stays_one_to_look_at(

@@ -14,7 +14,6 @@ from worker.contract.errors import (
     DeviceMemoryExhausted,
     DevicesUnavailable,
     InvalidRequest,
-    StoreUnavailable,
     TrainingDiverged,
     UnknownFamily,
 )
@@ -292,13 +291,6 @@ def test_a_batch_beyond_the_devices_memory_is_told_as_such(bench: Bench, failing
     side = "tf.cast(updates, tf.int64) * 10_000_000"
     with pytest.raises(DeviceMemoryExhausted, match=r"A batch of 4 does not fit .* smaller batch_size"):
         bench.run(failing(f'metrics["huge"] = tf.reduce_sum(tf.fill([{side}, {side}], 0.5))'))
-
-
-def test_a_disk_that_takes_no_file_is_told_as_such(bench: Bench, tiny: str) -> None:
-    bench.folder.mkdir(parents=True)
-    (bench.folder / "snapshots").write_text("where a folder should be")
-    with pytest.raises(StoreUnavailable, match=r"could not be read or written \(.+\): make room or mend the disk"):
-        bench.run(tiny)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,56 @@
+"""Room in the store: what a piece of work will take of it, and what to say where there is not enough."""
+
+import errno
+import shutil
+from pathlib import Path
+
+from worker.contract.errors import DiskFull, StoreUnavailable
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+PNG_OVERHEAD_BYTES = 600
+"""At most, of a synthetic image: what its file says of itself, and its entry in an archive."""
+
+
+def dataset_bytes(images: int, image_size: int) -> int:
+    """What the array of a dataset takes: 8-bit images of `image_size` pixels on a side."""
+    return images * image_size**2
+
+
+def generation_bytes(count: int, image_size: int) -> int:
+    """What a generation takes at most: each image once in an array and once as a PNG that could not be compressed."""
+    return count * (2 * image_size**2 + PNG_OVERHEAD_BYTES)
+
+
+def check_room(root: Path, needed: int) -> None:
+    """DiskFull if the file system of the store at `root` has fewer than `needed` bytes left for this user.
+
+    What other jobs are about to write is not counted: a job may still run out of room.
+    """
+    if shutil.disk_usage(_existing(root)).free < needed:
+        raise disk_full(root, needed)
+
+
+def disk_full(root: Path, needed: int) -> DiskFull:
+    """The error of work that takes `needed` bytes of the store at `root`, with what is free there now."""
+    free = shutil.disk_usage(_existing(root)).free
+    return DiskFull(
+        f"The disk of the store is full: {_size(needed)} are needed and {_size(free)} are free. "
+        "Delete what is not needed any more, or ask for less."
+    )
+
+
+def trouble(root: Path, error: OSError, needed: int) -> StoreUnavailable:
+    """What to say of a file below `root` that could not be read or written while `needed` bytes were to be written."""
+    if error.errno in FULL:
+        return disk_full(root, needed)
+    name = f" {error.filename}" if error.filename else ""
+    return StoreUnavailable(f"The file{name} could not be read or written ({error.strerror}): mend the disk of {root}.")
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or what there is of the way to it: the store is made when it is first written to."""
+    return next(each for each in (folder, *folder.parents) if each.exists())
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count:,} bytes"
