@@ -87,7 +87,7 @@ CMD ["api", "--host", "0.0.0.0", "--port", "8000"]
 # A worker is healthy while Redis holds an unexpired lease of a worker on this host.
 FROM base AS worker-base
 HEALTHCHECK --interval=30s --timeout=15s --start-period=60s \
-    CMD ["python", "-c", "import os, redis, rq, socket, sys; workers = rq.Worker.all(redis.Redis.from_url(os.environ['REDIS_URL'])); sys.exit(socket.gethostname() not in {worker.hostname for worker in workers})"]
+    CMD ["python", "-c", "import rq, socket, sys; from worker.contract.queues import connect, redis_address; from worker.contract.settings import Settings; workers = rq.Worker.all(connect(redis_address(Settings()), patient=False)); sys.exit(socket.gethostname() not in {worker.hostname for worker in workers})"]
 CMD ["worker", "--queue", "train"]
 
 FROM worker-base AS worker

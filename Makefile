@@ -1,12 +1,16 @@
 # Two commands: `make demo` runs the main job, `make test` runs every check. Both set up what they need.
 SHELL := /bin/sh
 UV_VERSION := 0.13.9
+PIP_AUDIT_VERSION := 2.10.1
 VENV := .venv
 BIN := $(VENV)/bin
 
 PEERS := .venv-peers
 
-.PHONY: setup demo test test-faults lint up bench bench-full quality peers clean
+# What runs, as it is locked; what only checks it is left out.
+RUNTIME := --quiet --frozen --no-emit-project --all-extras --no-extra dev
+
+.PHONY: setup demo test test-faults lint up bench bench-full quality peers sbom audit clean
 
 setup: $(VENV)/.locked
 
@@ -38,6 +42,7 @@ bench: setup peers
 	$(BIN)/python benchmarks/generation.py $(BENCH)
 	$(BIN)/python benchmarks/training.py --torch $(PEERS)/bin/python $(BENCH)
 	$(BIN)/python benchmarks/api.py $(BENCH)
+	$(BIN)/python benchmarks/load.py $(BENCH)
 
 bench-full:
 	@$(MAKE) bench BENCH=--full
@@ -55,5 +60,14 @@ $(PEERS)/.installed: benchmarks/peers/requirements.txt | $(VENV)/.locked
 		-r benchmarks/peers/requirements.txt
 	@touch $@
 
+# What RaGAN is made of, and what is known against it: docs/security.md
+sbom: setup
+	@$(BIN)/uv --preview-features sbom-export export $(RUNTIME) --format cyclonedx1.5 --output-file dist/ragan.cdx.json
+
+audit: setup
+	@$(BIN)/uv export $(RUNTIME) --format requirements.txt --output-file dist/requirements.txt
+	@$(BIN)/uv tool run --quiet --python $(BIN)/python pip-audit==$(PIP_AUDIT_VERSION) \
+		--vulnerability-service osv --disable-pip --requirement dist/requirements.txt
+
 clean:
-	rm -rf $(VENV) $(PEERS) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	rm -rf $(VENV) $(PEERS) dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov

@@ -101,6 +101,7 @@ def api(host: str, port: int, insecure: bool) -> None:
         port=port,
         log_level=settings.log_level,
         log_config=None,  # as ours is, set above
+        server_header=False,
         # An open event stream would else hold up a stop for ever.
         timeout_graceful_shutdown=3,
     )

@@ -20,12 +20,14 @@ STATUS: Mapping[type[RaganError], int] = {
     errors.MalformedRequest: 400,
     errors.KeyRequired: 401,
     errors.NotAllowed: 403,
+    errors.ForeignPage: 403,
     errors.NotFound: 404,
     errors.CheckpointMissing: 404,
     errors.NotAcceptable: 406,
     errors.WrongState: 409,
     errors.InUse: 409,
     errors.RangeNotSatisfiable: 416,
+    errors.WrongHost: 421,
     errors.InvalidRequest: 422,
     errors.SourceUnreadable: 422,
     errors.NoUsableImages: 422,
@@ -45,6 +47,8 @@ LATER_SECONDS: Mapping[type[RaganError], int] = {
     errors.AboveQuota: 3600,  # not before an administrator has raised the quota
 }
 """When it makes sense to try again, where RETRY_AFTER_SECONDS is too soon."""
+LISTED_FIELDS = 20
+"""Wrong fields of a body that an answer names; the sentence counts them all."""
 
 log = logging.getLogger("ragan.api")
 
@@ -154,10 +158,10 @@ def _validation_error(_request: Request, error: Exception) -> JSONResponse:
         sentence = "The body was not read: send JSON, and say so with the header Content-Type: application/json."
         return respond(errors.MalformedRequest(sentence).problem(), 400)
     fields = _field_errors(found, error.body)
-    first = fields[0]
-    more = f" ({len(fields) - 1} more in errors)" if len(fields) > 1 else ""
+    first, listed = fields[0], fields[:LISTED_FIELDS]
+    more = f" ({len(fields) - 1} more; errors lists the first {len(listed)})" if len(fields) > 1 else ""
     detail = f"{first.pointer.removeprefix('#/') or 'The body'}: {first.detail}{more}"
-    return respond(errors.InvalidRequest(detail, errors=fields).problem(), 422)
+    return respond(errors.InvalidRequest(detail, errors=listed).problem(), 422)
 
 
 def _field_errors(found: Sequence[Mapping[str, Any]], body: Any) -> list[FieldError]:

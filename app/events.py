@@ -54,15 +54,15 @@ async def wait_for_end(
     jobs: Jobs,
     redis: Redis,
 ) -> None:
-    """Return at the end of the job's first run; without it after so many seconds, or soon after nobody waits any more.
+    """Return at the end of the job's newest run; without it after so many seconds, or soon after nobody waits any more.
 
     What waits is a connection to Redis, and no thread.
     """
     deadline = time.monotonic() + seconds
     following = _follow(resource_id, "0-0", deadline=deadline, jobs=jobs, redis=redis)
     async with aclosing(following) as batches:
-        async for events in batches:
-            if any(event.type == END for event in events) or await abandoned():
+        async for _ in batches:
+            if await abandoned():
                 return
 
 

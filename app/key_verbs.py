@@ -36,7 +36,7 @@ def keys() -> None:
     "quotas",
     multiple=True,
     metavar="NAME=NUMBER",
-    help="In place of the service's own quota, as in jobs=10; also steps, images and bytes; may be repeated.",
+    help="In place of the service's own quota, as in jobs=10; also running, steps, images and bytes; may be repeated.",
 )
 @as_json_option
 @explained

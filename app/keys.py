@@ -55,6 +55,7 @@ class Quotas(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     jobs: int | None = Field(None, ge=0, description="Queued or running at once.")
+    running: int | None = Field(None, ge=1, description="At work at once; the others wait.")
     steps: int | None = Field(None, ge=0, description="Of one training, in total.")
     images: int | None = Field(None, ge=0, description="Of one generation.")
     bytes: int | None = Field(None, ge=0, description="In the store.")

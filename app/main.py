@@ -13,8 +13,10 @@ from app.access import Door, Policy
 from app.audit import Audit
 from app.body_limit import BodyLimit
 from app.families import Families
+from app.foreign_pages import ForeignPages
 from app.jobs import Jobs
 from app.keys import Keyring
+from app.metrics import MeasuredRequests, Metrics
 from app.quotas import Admission
 from app.request_ids import RequestIds
 from app.routes import datasets, generations, models, sources, system, trainings
@@ -47,6 +49,7 @@ def create_app(settings: Settings, policy: Policy = Policy.IF_THERE_IS_A_FILE) -
     store = Store(settings.store)
     live = LiveJobs(redis, store)
     keyring = Keyring.of(settings)
+    metrics = Metrics(redis, store, live)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -72,13 +75,16 @@ def create_app(settings: Settings, policy: Policy = Policy.IF_THERE_IS_A_FILE) -
         jobs=Jobs(redis, store, live, Admission(redis, store, live, keyring, settings)),
         families=Families(store),
         sources=SourceCatalog(settings.sources),
+        metrics=metrics,
     )
     # The last is the outermost: it is the first to see a request.
     app.add_middleware(BodyLimit)
+    app.add_middleware(ForeignPages)
     app.add_middleware(Door, keyring=keyring, policy=policy)
     app.add_middleware(Audit)
     app.add_middleware(RequestIds)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(MeasuredRequests, metrics=metrics)
     errors.install(app)
     for noun in (sources, datasets, models, trainings, generations, system):
         app.include_router(noun.router, dependencies=[Depends(access.only_its_owner_changes_it)])

@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from app.keys import Keyring, Quotas, Scope
 from worker.contract.errors import AboveQuota, FieldError, NotFound, QueueFull, QuotaUsedUp
 from worker.contract.live import LiveJobs, utc_now
-from worker.contract.owners import OWNERS, active_key
+from worker.contract.owners import OWNERS, active_key, limit_running
 from worker.contract.queues import QueueName, queue
 from worker.contract.resources import Kind, RequestRecord
 from worker.contract.settings import Settings
@@ -81,6 +81,7 @@ class Admission:
             quotas = self._quotas_of(record.owner)
             _check_size(record, record.owner, quotas)
             self._reserve(record, record.owner, quotas)
+            limit_running(self._redis, record.owner, quotas.running)
 
     def release(self, record: RequestRecord) -> None:
         """A resource is about to be deleted: it takes up nothing any more."""
@@ -114,13 +115,15 @@ class Admission:
         def change(transaction: Pipeline) -> None:
             now = self._clock().timestamp()
             listed = cast("list[tuple[bytes, float]]", transaction.zrange(key, 0, -1, withscores=True))
-            ended = [each.decode() for each, until in listed if until < now and self._live.read(each.decode()) is None]
+            settled = [each.decode() for each, until in listed if until < now]
+            active = self._live.active(settled)
+            ended = [each for each in settled if each not in active]
             for each in ended:
                 self._measure(owner, each)
-            active = {each.decode() for each, _ in listed} - {*ended, record.id}
+            others = {each.decode() for each, _ in listed} - {*ended, record.id}
             refusals[:] = [
                 *self._stored_refusals(owner, quotas.bytes),
-                *_jobs_refusals(owner, len(active), quotas.jobs),
+                *_jobs_refusals(owner, len(others), quotas.jobs),
             ]
             transaction.multi()
             if ended:

@@ -9,6 +9,7 @@ from redis.asyncio import Redis as AsyncRedis
 
 from app.families import Families
 from app.jobs import Jobs
+from app.metrics import Metrics
 from worker.contract.live import LiveJobs
 from worker.contract.settings import Settings
 from worker.contract.store import Store
@@ -27,9 +28,10 @@ class Services:
     jobs: Jobs
     families: Families
     sources: SourceCatalog
+    metrics: Metrics
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:  # a coroutine, for which no thread has to be woken
     services: Services = request.app.state.services
     return services
 

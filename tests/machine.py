@@ -20,6 +20,7 @@ Condition = Callable[[], Any]
 PATIENCE_SECONDS = 180.0
 """More than anything here takes on a busy machine; what it is held to is in the tests."""
 LOOK_SECONDS = 0.02
+TRAINING_STEPS = 300
 
 
 def eventually(condition: Condition, seconds: float = PATIENCE_SECONDS) -> Any:
@@ -90,6 +91,39 @@ class Machine:
         assert response.status_code == httpx.codes.ACCEPTED, response.text
         made: dict[str, Any] = response.json()
         return made
+
+    def prepare(self) -> dict[str, Any]:
+        """A small dataset; its worker may go when it is there."""
+        worker = self.start_worker("prepare")
+        dataset = self.wait_for(self.post("/v1/datasets", {"source": "phantom", "limit": 24, "image_size": 28}))
+        worker.terminate()
+        worker.wait()
+        return dataset
+
+    def train(self, dataset: dict[str, Any], steps: int = TRAINING_STEPS, **more: Any) -> dict[str, Any]:
+        """A training that takes a hundred steps a second or so, once a worker offers its family."""
+
+        def published() -> bool:
+            return self.http.get("/v1/models/minuscule28").status_code == httpx.codes.OK
+
+        eventually(published)
+        request = {
+            "dataset": dataset["id"],
+            "model": {"family": "minuscule28", "hyperparameters": {"width": 0.05}},
+            "steps": steps,
+            "batch_size": 4,
+            "snapshot_every": 50,
+            "checkpoint_every": 10,
+            "keep_checkpoints": 2,
+        }
+        return self.post("/v1/trainings", request | more)
+
+    def events_of(self, resource: dict[str, Any]) -> list[dict[str, Any]]:
+        """All so far."""
+        events: list[dict[str, Any]] = self.http.get(
+            resource["links"]["events"], headers={"Accept": "application/json"}
+        ).json()
+        return events
 
     def get(self, resource: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = self.http.get(resource["links"]["self"]).raise_for_status().json()

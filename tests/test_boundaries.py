@@ -24,7 +24,7 @@ TENSORFLOW = ("tensorflow", "keras")
 WEB = ("fastapi", "starlette", "uvicorn")
 SHARED = ("worker.contract", "worker.sources", "worker.selection")
 """What of `worker` the front end may import."""
-CONTRACT_NEEDS = ("pydantic", "pydantic_settings", "redis", "rq", "ulid")
+CONTRACT_NEEDS = ("pydantic", "pydantic_settings", "pythonjsonlogger", "redis", "rq", "ulid")
 BROUGHT_ALONG = {"keras": "tensorflow", "starlette": "fastapi"}
 """Packages that another one declares and re-exports: their version is its choice."""
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from worker.contract.errors import NotFound
 from worker.selection import SPLITS, Selection
 from worker.sources.base import SourceTable
+from worker.sources.cells import plain_cell, text_of
 
 IMAGES = "images.npy"
 ITEMS = "items.csv"
@@ -51,9 +52,8 @@ class Dataset:
     @cached_property
     def labels(self) -> tuple[tuple[str, ...], ...]:
         """The findings of each image."""
-        return tuple(
-            tuple(item["labels"].split(LABEL_SEPARATOR)) if item["labels"] else () for item in _items(self.folder)
-        )
+        texts = (text_of(item["labels"]) for item in _items(self.folder))
+        return tuple(tuple(text.split(LABEL_SEPARATOR)) if text else () for text in texts)
 
     @cached_property
     def patients(self) -> NDArray[np.int64]:
@@ -71,7 +71,7 @@ class Dataset:
 
 
 def _items(folder: Path) -> Iterator[dict[str, str]]:
-    """The lines of the images that are in the dataset."""
+    """The lines of the images that are in the dataset; their texts are cells, to be read with `text_of`."""
     with (folder / ITEMS).open(newline="", encoding="utf-8") as file:
         yield from (item for item in csv.DictReader(file) if item["index"])
 
@@ -118,13 +118,13 @@ def write_items(path: Path, table: SourceTable, selection: Selection, unusable: 
     split[selection.rows] = np.array(SPLITS, object)[selection.split]
     index = np.full(len(table), "", object)
     index[selection.rows] = np.arange(len(selection.rows))
-    findings = {bits: LABEL_SEPARATOR.join(table.labels_in(bits)) for bits in set(table.labels.tolist())}
+    findings = {bits: plain_cell(LABEL_SEPARATOR.join(table.labels_in(bits))) for bits in set(table.labels.tolist())}
     columns = (
-        table.files,
+        map(plain_cell, table.files),
         table.patients.tolist(),
         [findings[bits] for bits in table.labels.tolist()],
-        np.array(table.view_names, object)[table.views],
-        np.array(table.sex_names, object)[table.sexes],
+        np.array([plain_cell(name) for name in table.view_names], object)[table.views],
+        np.array([plain_cell(name) for name in table.sex_names], object)[table.sexes],
         ["" if age < 0 else age for age in table.ages.tolist()],
         split,
         index,

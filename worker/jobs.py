@@ -28,6 +28,7 @@ from worker.contract.errors import (
     WrongState,
 )
 from worker.contract.live import LiveJobs, Superseded
+from worker.contract.logs import working_on
 from worker.contract.queues import WITHOUT_END, connect, enqueue, redis_address
 from worker.contract.requests import DatasetRequest, GenerationRequest, TrainingRequest
 from worker.contract.resources import Live, Progress, RequestRecord, Status
@@ -143,26 +144,27 @@ class _Outcome:
 def _attempt(resource_id: str, run: int, stage: Stage, turn: int = 0) -> Retry | None:
     """One attempt at one job, or one turn of it: start, work, and write down how it ended."""
     settings, store, live = _environment()
-    try:
-        record = store.read_request(resource_id)
-    except NotFound:
-        log.info("%s was deleted; nothing to do", resource_id)
-        return None
-    try:
-        state = _claim(live, store, record, run, turn)
-        return _work(record, state, settings, live, stage, turn) if state else None
-    except Superseded as superseded:
-        # It was frozen, or cut off from Redis, past its lease. RQ must not come back to it: it would put away the
-        # entry, which is the other's.
-        log.warning("%s This process leaves without a trace.", superseded)
-        logging.shutdown()
-        os._exit(0)
-    except StoreUnavailable as unavailable:  # not even how the job ended can be written down
-        with suppress(WrongState):  # it is being cancelled, and will be
-            live.move(record.id, record.run, Status.QUEUED)
-        log.warning("%s: %s Until then, the job waits.", resource_id, unavailable.detail)
-        SHUTDOWN.wait(STORE_LOOK_SECONDS)
-        return Retry(max=WITHOUT_END)
+    with working_on(resource_id):
+        try:
+            record = store.read_request(resource_id)
+        except NotFound:
+            log.info("%s was deleted; nothing to do", resource_id)
+            return None
+        try:
+            state = _claim(live, store, record, run, turn)
+            return _work(record, state, settings, live, stage, turn) if state else None
+        except Superseded as superseded:
+            # It was frozen, or cut off from Redis, past its lease. RQ must not come back to it: it would put away the
+            # entry, which is the other's.
+            log.warning("%s This process leaves without a trace.", superseded)
+            logging.shutdown()
+            os._exit(0)
+        except StoreUnavailable as unavailable:  # not even how the job ended can be written down
+            with suppress(WrongState):  # it is being cancelled, and will be
+                live.move(record.id, record.run, Status.QUEUED)
+            log.warning("%s: %s Until then, the job waits.", resource_id, unavailable.detail)
+            SHUTDOWN.wait(STORE_LOOK_SECONDS)
+            return Retry(max=WITHOUT_END)
 
 
 def _work(

@@ -20,14 +20,17 @@ from typing import Any
 
 from redis import Redis
 from rq import Queue
+from rq.executions import Execution
 from rq.job import Job
+from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker, SimpleWorker, Worker
 
 from worker import jobs
 from worker.contract.errors import StoreUnavailable
 from worker.contract.live import LiveJobs
-from worker.contract.queues import AllowListedJob, QueueName, connect, queue, redis_address
+from worker.contract.logs import JOB_ID, log_to_stderr
+from worker.contract.queues import AllowListedJob, FairQueue, QueueName, connect, queue, redis_address
 from worker.contract.recovery import Recovery
 from worker.contract.settings import Settings
 from worker.contract.store import Store
@@ -52,6 +55,26 @@ class _RaganWorker(BaseWorker):
 
     def serialize(self) -> dict[str, Any]:
         return {**super().serialize(), "devices": json.dumps(self.devices)}
+
+    def prepare_execution(self, job: Job) -> Execution:
+        # Those of workers that died are void. RQ would look for them at the job's end, and fail: they have expired.
+        self.connection.delete(job.execution_registry.key)
+        return super().prepare_execution(job)
+
+    def handle_job_failure(
+        self,
+        job: Job,
+        queue: Queue,
+        started_job_registry: StartedJobRegistry | None = None,
+        exc_string: str = "",
+        execution: Execution | None = None,
+    ) -> None:
+        # RQ looks only at how the process ended. If this worker was frozen past its lease, another one has the job by
+        # now, and queueing it again would take it from that one.
+        if execution and self.connection.zscore(job.started_job_registry.key, execution.composite_key) is None:
+            log.warning("%s: %s was given to another worker; nothing is done about it here", self.name, job.id)
+            return
+        super().handle_job_failure(job, queue, started_job_registry, exc_string, execution)
 
     def run_maintenance_tasks(self) -> None:
         # A Redis that lost its data does not know its workers, who tell it no more than that they are still there.
@@ -178,6 +201,7 @@ def _worker(name: QueueName, connection: Redis, store: Store) -> _RaganWorker:
         name=f"{name}-{socket.gethostname()}-{uuid.uuid4().hex[:8]}",
         connection=connection,
         serializer=JSONSerializer,
+        queue_class=FairQueue,
         job_class=AllowListedJob,
         job_monitoring_interval=HEARTBEAT_SECONDS,
         worker_ttl=4 * HEARTBEAT_SECONDS,
@@ -208,11 +232,10 @@ def warm_up() -> tuple[str, ...]:
 
 
 def configure_logging(settings: Settings) -> None:
-    """One line per message on standard error."""
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s %(message)s", force=True
-    )
-    logging.getLogger("rq").setLevel(_rq_level(settings))
+    """One line per message on standard error, with the job in hand."""
+    log_to_stderr(settings, JOB_ID)
+    for of_rq in ("rq", "rq.worker"):  # whose level RQ sets by itself
+        logging.getLogger(of_rq).setLevel(_rq_level(settings))
     for developers_only in ("absl", "tensorflow"):
         logging.getLogger(developers_only).setLevel(logging.WARNING)
 

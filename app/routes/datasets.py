@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
 from app import media
 from app.archives import Archive
 from app.parts import in_file
+from app.routes.bodies import check_body
 from app.routes.downloads import Asked, responses, send
 from app.routes.resources import OF_ANY_ADDRESS, PROBLEMS, DryRun, SentBy, Wait, check_kind, submit, submitted
 from app.services import Services, Use
@@ -19,7 +20,9 @@ from worker.contract.results import DatasetResult
 from worker.contract.space import check_room, dataset_bytes
 from worker.selection import preview
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"], responses=OF_ANY_ADDRESS)
+router = APIRouter(
+    prefix="/v1/datasets", tags=["datasets"], responses=OF_ANY_ADDRESS, dependencies=[Depends(check_body)]
+)
 
 
 class DatasetDryRun(DryRun[DatasetRequest, DatasetResult]):

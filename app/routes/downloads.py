@@ -53,7 +53,7 @@ class Conditions:
         return range(max(size - int(last), 0), size) if last else None
 
 
-def _conditions(
+async def _conditions(
     request: Request,
     wanted: Annotated[
         str | None,

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
 from app import media
 from app.archives import Archive
 from app.parts import Part, in_file, in_memory, made_when_read
+from app.routes.bodies import check_body
 from app.routes.downloads import Asked, responses, send
 from app.routes.resources import OF_ANY_ADDRESS, PROBLEMS, DryRun, SentBy, Wait, check_kind, submit, submitted
 from app.services import Services, Use
@@ -26,7 +27,9 @@ from worker.contract.shards import SHARD_IMAGES, archive_name, array_name, image
 from worker.contract.space import check_room, generation_bytes
 from worker.sources.cells import plain_cell
 
-router = APIRouter(prefix="/v1/generations", tags=["generations"], responses=OF_ANY_ADDRESS)
+router = APIRouter(
+    prefix="/v1/generations", tags=["generations"], responses=OF_ANY_ADDRESS, dependencies=[Depends(check_body)]
+)
 
 
 class GenerationDryRun(DryRun[GenerationRequest, None]):

@@ -120,7 +120,7 @@ class Patience:
     gone: Callable[[], Awaitable[bool]]
 
 
-def _patience(
+async def _patience(
     request: Request,
     prefer: Annotated[
         list[str] | None,
@@ -150,7 +150,7 @@ class Sender:
         return KeyedRequest.of(self.idempotency_key, kind, request, scope=self.owner or "")
 
 
-def _sender(
+async def _sender(
     caller: CalledBy,
     idempotency_key: Annotated[
         str | None,
@@ -239,7 +239,8 @@ def resource_routes(kind: Kind) -> APIRouter:
     @router.get("/{resource_id}", summary=f"Look at a {kind}", response_model=Resource)
     def read_resource(use: Use, resource_id: str) -> Any:
         check_kind(resource_id, kind)
-        return present(use.jobs.get(resource_id))
+        # As it is: FastAPI would check it against the model in one more thread, and this is what is asked for most.
+        return JSONResponse(present(use.jobs.get(resource_id)))
 
     @router.post(
         "/{resource_id}/cancel",

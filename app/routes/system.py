@@ -5,7 +5,8 @@ from http import HTTPStatus
 from importlib.metadata import version
 
 from fastapi import APIRouter
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel
 from redis.exceptions import RedisError
 
@@ -52,6 +53,12 @@ def readyz(use: Use) -> JSONResponse:
         checks["store"] = error.detail
     ready = all(answer == "ok" for answer in checks.values())
     return JSONResponse({"status": "ok" if ready else "unavailable", **checks}, status_code=200 if ready else 503)
+
+
+@router.get("/metrics", summary="Metrics for Prometheus", response_class=PlainTextResponse)
+def read_metrics(use: Use) -> Response:
+    """Queues, workers, jobs and the disk as they are now, and the requests to this front end, as text."""
+    return Response(use.metrics.text(), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
 
 @router.get("/v1/workers", summary="List the live workers")

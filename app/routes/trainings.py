@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi import Path as PathParameter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response, StreamingResponse
@@ -16,6 +16,7 @@ from app import media
 from app.devices import check_devices
 from app.forecast import forecast
 from app.parts import in_file, in_memory
+from app.routes.bodies import check_body
 from app.routes.downloads import Asked, responses, send
 from app.routes.resources import OF_ANY_ADDRESS, PROBLEMS, DryRun, SentBy, Wait, accepted, check_kind, submit, submitted
 from app.services import Services, Use
@@ -35,7 +36,9 @@ TIME_LAPSE_FRAMES = 120
 """More frames than this are thinned evenly, so that the picture stays small enough to send to a colleague."""
 TIME_LAPSE_MILLISECONDS = 80
 
-router = APIRouter(prefix="/v1/trainings", tags=["trainings"], responses=OF_ANY_ADDRESS)
+router = APIRouter(
+    prefix="/v1/trainings", tags=["trainings"], responses=OF_ANY_ADDRESS, dependencies=[Depends(check_body)]
+)
 
 
 class TrainingDryRun(DryRun[TrainingRequest, TrainingForecast]):

@@ -4,9 +4,9 @@ import hashlib
 import os
 import shutil
 import signal
-import subprocess
 import time
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -14,41 +14,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from machine import Machine, children_of, eventually, freeze, is_alive, thaw
+from machine import TRAINING_STEPS, Machine, children_of, eventually, freeze, is_alive, thaw
 from worker.contract.checkpoints import latest
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 TAKEOVER_SECONDS = 15.0
 STOP_SECONDS = 10.0
-STEPS = 300
-SMALL = {"family": "minuscule28", "hyperparameters": {"width": 0.05}}
-
-
-def prepared(machine: Machine) -> dict[str, Any]:
-    """A dataset; its worker may go when it is there."""
-    worker = machine.start_worker("prepare")
-    dataset = machine.wait_for(machine.post("/v1/datasets", {"source": "phantom", "limit": 24, "image_size": 28}))
-    worker.terminate()
-    worker.wait()
-    return dataset
-
-
-def train(machine: Machine, dataset: dict[str, Any], steps: int = STEPS, **more: Any) -> dict[str, Any]:
-    def published() -> bool:
-        return machine.http.get("/v1/models/minuscule28").status_code == httpx.codes.OK
-
-    eventually(published)
-    request = {
-        "dataset": dataset["id"],
-        "model": SMALL,
-        "steps": steps,
-        "batch_size": 4,
-        "snapshot_every": 50,
-        "checkpoint_every": 10,
-        "keep_checkpoints": 2,
-    }
-    return machine.post("/v1/trainings", request | more)
 
 
 def state_of(machine: Machine, training: dict[str, Any]) -> str:
@@ -91,9 +63,9 @@ def started_again(machine: Machine, training: dict[str, Any], attempt: int) -> f
 
 
 def test_a_killed_training_ends_as_if_it_had_not_been(running, measured):
-    dataset = prepared(running)
-    undisturbed = train(running, dataset)
-    disturbed = train(running, dataset)
+    dataset = running.prepare()
+    undisturbed = running.train(dataset)
+    disturbed = running.train(dataset)
     running.wait_for(undisturbed)
 
     running.wait_for_step(disturbed, 25)
@@ -114,11 +86,11 @@ def test_a_killed_training_ends_as_if_it_had_not_been(running, measured):
 
 
 def test_another_worker_takes_over_from_a_killed_one(running, measured):
-    dataset = prepared(running)
-    undisturbed = train(running, dataset)
+    dataset = running.prepare()
+    undisturbed = running.train(dataset)
     running.wait_for(undisturbed)
     (worker,) = (process for process in running.processes if "train" in process.args)
-    disturbed = train(running, dataset)
+    disturbed = running.train(dataset)
     running.wait_for_step(disturbed, 25)
     orphan = running.job_process_of(disturbed)
     running.start_worker("train")
@@ -132,8 +104,8 @@ def test_another_worker_takes_over_from_a_killed_one(running, measured):
 
 
 def test_a_worker_that_is_told_to_stop_hands_its_job_back(running, measured):
-    dataset = prepared(running)
-    training = train(running, dataset, steps=100_000)
+    dataset = running.prepare()
+    training = running.train(dataset, steps=100_000)
     running.wait_for_step(training, 25)
     (worker,) = (process for process in running.processes if "train" in process.args)
 
@@ -149,11 +121,11 @@ def test_a_worker_that_is_told_to_stop_hands_its_job_back(running, measured):
 
 
 def test_a_frozen_worker_that_wakes_up_too_late_leaves_without_a_trace(running, measured):
-    dataset = prepared(running)
-    undisturbed = train(running, dataset, steps=600)
+    dataset = running.prepare()
+    undisturbed = running.train(dataset, steps=600)
     running.wait_for(undisturbed)
     (worker,) = (process for process in running.processes if "train" in process.args)
-    disturbed = train(running, dataset, steps=600)
+    disturbed = running.train(dataset, steps=600)
     running.wait_for_step(disturbed, 25)
     stale = running.job_process_of(disturbed)
     running.start_worker("train")
@@ -172,9 +144,9 @@ def test_nothing_that_was_acknowledged_is_lost_with_a_killed_redis(machine, meas
     redis = machine.start_redis()
     machine.start_api()
     machine.start_worker("train")
-    dataset = prepared(machine)
-    first = train(machine, dataset)
-    waiting = [train(machine, dataset, steps=20) for _ in range(5)]
+    dataset = machine.prepare()
+    first = machine.train(dataset)
+    waiting = [machine.train(dataset, steps=20) for _ in range(5)]
     machine.wait_for_step(first, 25)
 
     redis.kill()
@@ -188,27 +160,20 @@ def test_nothing_that_was_acknowledged_is_lost_with_a_killed_redis(machine, meas
     for training in (first, *waiting):
         assert machine.wait_for(training)["attempt"] == 1
     measured("kill -9 of Redis, started again: all six trainings have ended", time.monotonic() - began)
-    ids = [event["id"] for event in events_of(machine, first)]
+    ids = [event["id"] for event in machine.events_of(first)]
     assert ids == sorted(set(ids), key=lambda each: tuple(map(int, each.split("-"))))
-    assert [event["type"] for event in events_of(machine, first)].count("checkpoint") == STEPS // 10
-
-
-def events_of(machine: Machine, resource: dict[str, Any]) -> list[dict[str, Any]]:
-    events: list[dict[str, Any]] = machine.http.get(
-        resource["links"]["events"], headers={"Accept": "application/json"}
-    ).json()
-    return events
+    assert [event["type"] for event in machine.events_of(first)].count("checkpoint") == TRAINING_STEPS // 10
 
 
 def test_a_redis_that_lost_everything_learns_from_the_store_what_is_to_be_done(machine, measured):
     redis = machine.start_redis()
     machine.start_api()
     machine.start_worker("train")
-    dataset = prepared(machine)
-    undisturbed = train(machine, dataset, steps=600)
+    dataset = machine.prepare()
+    undisturbed = machine.train(dataset, steps=600)
     machine.wait_for(undisturbed)
-    at_work = train(machine, dataset, steps=600)
-    waiting = train(machine, dataset, steps=20)
+    at_work = machine.train(dataset, steps=600)
+    waiting = machine.train(dataset, steps=20)
     machine.wait_for_step(at_work, 25)
 
     redis.kill()
@@ -226,86 +191,35 @@ def test_a_redis_that_lost_everything_learns_from_the_store_what_is_to_be_done(m
     assert [worker["queues"] for worker in workers] == [["train"]]
 
 
-def test_a_killed_front_end_disturbs_no_job(machine, measured):
+def watched(machine: Machine, resource: dict[str, Any], after: str) -> Iterator[str]:
+    """The ids of a job's events, as they come, to the end of the stream or of the front end."""
+    headers = {"Accept": "text/event-stream", "Last-Event-ID": after}
+    with (
+        suppress(httpx.TransportError),
+        machine.http.stream("GET", resource["links"]["events"], headers=headers) as stream,
+    ):
+        yield from (line.removeprefix("id: ") for line in stream.iter_lines() if line.startswith("id: "))
+
+
+def test_a_killed_front_end_disturbs_no_job_and_whoever_watches_it_misses_nothing(machine, measured):
     machine.start_redis()
     api = machine.start_api()
     machine.start_worker("train")
-    training = train(machine, prepared(machine))
+    training = machine.train(machine.prepare())
     machine.wait_for_step(training, 25)
-    last = events_of(machine, training)[-1]["id"]
 
-    api.kill()
-    api.wait()
+    seen = []
+    for identifier in watched(machine, training, "0-0"):
+        seen.append(identifier)
+        if len(seen) == 10:
+            api.kill()
+            api.wait()
     began = time.monotonic()
     machine.start_api()
     measured("kill -9 of the front end, started again: it answers", time.monotonic() - began)
-    with machine.http.stream("GET", training["links"]["events"], headers={"Last-Event-ID": last}) as stream:
-        ids = [line.removeprefix("id: ") for line in stream.iter_lines() if line.startswith("id: ")]
-    assert ids == [event["id"] for event in events_of(machine, training) if later(event["id"], last)]
+    seen += watched(machine, training, seen[-1])
+    assert seen == [event["id"] for event in machine.events_of(training)]
     assert machine.wait_for(training)["attempt"] == 1
-
-
-def later(one: str, other: str) -> bool:
-    return tuple(map(int, one.split("-"))) > tuple(map(int, other.split("-")))
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Any:
-    """A file system of some megabytes; only root may mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"needs to be root to mount a small disk: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)
-
-
-def test_a_full_disk_fails_the_job_in_a_sentence_and_keeps_what_there_was(tmp_path, small_disk):
-    (tmp_path / "sources").mkdir()
-    machine = Machine(tmp_path, small_disk / "store")
-    try:
-        machine.start_redis()
-        machine.start_api()
-        machine.start_worker("train")
-        dataset = prepared(machine)
-        training = train(machine, dataset, steps=100_000, keep_checkpoints=1000)
-        machine.wait_for_step(training, 10)
-        kept = eventually(lambda: latest(machine.store / "trainings" / training["id"]))
-        failed = eventually(lambda: ended if (ended := machine.get(training))["status"] == "failed" else None)
-        assert "No space left" in failed["error"]["detail"]
-        newest = latest(machine.store / "trainings" / training["id"])
-        assert newest.step >= kept.step
-        eventually(lambda: not list(machine.store.glob(".scratch/tr_*")))
-        for path in sorted((machine.store / "trainings" / training["id"] / "checkpoints").iterdir())[:-1]:
-            shutil.rmtree(path)
-        resumed = machine.post(f"{training['links']['self']}/resume", {"steps": newest.step + 20})
-        assert machine.wait_for(resumed)["result"]["steps"] == newest.step + 20
-    finally:
-        machine.close()
-
-
-def test_a_store_that_cannot_be_written_is_told_and_waited_for(machine):
-    machine.store.mkdir()
-    machine.start_redis()
-    unmounted = machine.root / "unmounted"
-    machine.store.rename(unmounted)
-    machine.store.write_text("not a folder")
-    machine.start_api()
-    worker = machine.start_worker("train")
-    answer = machine.http.get("/readyz")
-    assert answer.status_code == 503
-    assert "mount it, or point RAGAN_STORE" in answer.json()["store"]
-
-    eventually(lambda: "mount it, or point RAGAN_STORE" in machine.log.read_text())
-    assert worker.poll() is None
-    machine.store.unlink()
-    unmounted.rename(machine.store)
-    assert machine.http.get("/readyz").status_code == 200
-    machine.wait_for(train(machine, prepared(machine), steps=2))
-    assert worker.poll() is None
 
 
 POISON = """
@@ -348,19 +262,19 @@ def test_a_job_that_cannot_be_done_fails_and_the_next_one_is_done(machine, monke
     machine.start_redis()
     machine.start_api()
     worker = machine.start_worker("train")
-    dataset = prepared(machine)
-    poisoned = train(machine, dataset, model={"family": "poison", "hyperparameters": {"width": 0.05}})
-    following = train(machine, dataset, steps=2)
+    dataset = machine.prepare()
+    poisoned = machine.train(dataset, model={"family": "poison", "hyperparameters": {"width": 0.05}})
+    following = machine.train(dataset, steps=2)
     machine.wait_for(following)
-    failed = machine.get(poisoned)
+    failed = eventually(lambda: now if (now := machine.get(poisoned))["status"] == "failed" else None)
     assert (failed["status"], failed["error"]["type"]) == ("failed", problem)
     assert told in failed["error"]["detail"]
     assert worker.poll() is None
 
 
 def test_of_two_clients_one_wins_and_the_other_is_told(running):
-    dataset = prepared(running)
-    training = train(running, dataset, steps=100_000)
+    dataset = running.prepare()
+    training = running.train(dataset, steps=100_000)
     running.wait_for_step(training, 5)
     worker_pid = running.job_process_of(training)
     path = training["links"]["self"]

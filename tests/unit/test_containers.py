@@ -22,6 +22,7 @@ from rq import Queue, SimpleWorker
 from ruamel.yaml import YAML
 
 from app.embedded_redis import EmbeddedRedis
+from documents import CONTAINERS
 from worker.contract.queues import QueueName
 from worker.contract.settings import Settings
 
@@ -203,9 +204,9 @@ def test_only_what_the_images_need_is_sent_to_the_build() -> None:
 def test_redis_is_durable_pinned_and_out_of_reach() -> None:
     redis = SERVICES["redis"]
     assert re.fullmatch(r"redis:7\.\d+\.\d+-alpine", redis["image"])
-    assert redis["command"] == ["redis-server", "--appendonly", "yes"]
-    assert redis["volumes"] == ["redis:/data"]
-    assert redis["user"] == "redis"
+    assert redis["command"][-1].endswith("--appendonly yes\n")
+    assert redis["volumes"] == ["redis:/data", "password:/run/ragan"]
+    assert "environment" not in redis
     assert "ports" not in redis
     assert redis["networks"] == ["backend"]
     assert COMPOSE["networks"]["backend"] == {"internal": True}
@@ -225,7 +226,19 @@ def test_a_service_is_confined_and_comes_back(name: str) -> None:
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["restart"] == "unless-stopped"
-    assert not {"privileged", "cap_add", "network_mode"} & set(service)
+    assert service["user"] == ("redis" if name == "redis" else last("api", "USER"))
+    assert not {"privileged", "cap_add", "network_mode", "pid", "ipc", "devices"} & set(service)
+
+
+def test_the_manual_lists_the_limits_of_every_service() -> None:
+    (table,) = CONTAINERS.tables("service")
+    expected = []
+    for name, service in SERVICES.items():
+        limits = [
+            re.fullmatch(r"\$\{(RAGAN_\w+):-(\w+)\}", service[key]) for key in ("mem_limit", "cpus", "pids_limit")
+        ]
+        expected.append([f"`{name}`", *(f"`{limit[1]}` {limit[2]}" for limit in limits if limit)])
+    assert list(table.rows) == expected
 
 
 @pytest.mark.parametrize("name", ["api", *WORKERS])
@@ -233,9 +246,16 @@ def test_a_part_of_ragan_waits_for_redis_and_shares_the_store(name: str) -> None
     service = SERVICES[name]
     assert service["depends_on"] == {"redis": {"condition": "service_healthy"}}
     assert service["environment"]["REDIS_URL"] == "redis://redis:6379/0"
+    assert service["environment"]["RAGAN_REDIS_PASSWORD_FILE"] == "/run/ragan/redis-password"  # noqa: S105 - a path
     sources = ["${RAGAN_SOURCES_DIR:-./sources}:/sources:ro"] if name in {"api", "prepare"} else []
-    assert service["volumes"] == ["store:/data", *sources]
+    assert service["volumes"] == ["store:/data", "password:/run/ragan:ro", *sources]
     assert service["build"]["target"] in IMAGES
+
+
+def test_the_front_end_is_told_of_keys_and_quotas() -> None:
+    names = {f"RAGAN_{name}".upper() for name in Settings.model_fields if name.startswith(("keys_", "qu"))}
+    assert names <= SERVICES["api"]["environment"].keys()
+    assert {"RAGAN_LOG_FORMAT", "RAGAN_LOG_LEVEL"} <= COMPOSE["x-ragan"]["environment"].keys()
 
 
 def test_every_queue_has_its_worker() -> None:
@@ -257,7 +277,7 @@ def test_training_and_generation_reserve_the_gpus_unless_the_override_says_other
 
 
 def test_the_manual_knows_every_variable_and_target() -> None:
-    manual = (ROOT / "docs" / "containers.md").read_text()
+    manual = CONTAINERS.text
     variables = {
         name
         for file in ("docker-compose.yml", "docker-compose.cpu.yml")
@@ -319,12 +339,16 @@ def redis_url(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("image", ["worker", "worker-gpu"])
-def test_a_worker_is_healthy_while_its_lease_lasts(image: str, redis_url: str) -> None:
+def test_a_worker_is_healthy_while_its_lease_lasts(image: str, redis_url: str, tmp_path: Path) -> None:
+    (password_file := tmp_path / "password").write_text("p@ss/w:rd\n")
+
     def healthy() -> bool:
-        environment = os.environ | {"REDIS_URL": redis_url}
+        environment = os.environ | {"REDIS_URL": redis_url, "RAGAN_REDIS_PASSWORD_FILE": str(password_file)}
         return subprocess.run(health_command(image), env=environment, check=False).returncode == 0
 
-    with Redis.from_url(redis_url) as redis:
+    with Redis.from_url(redis_url, password="p@ss/w:rd") as redis:  # noqa: S106 - of this test's server
+        with Redis.from_url(redis_url) as administrator:
+            administrator.config_set("requirepass", "p@ss/w:rd")
         assert not healthy()
         worker = SimpleWorker([Queue("train", connection=redis)], connection=redis)
         worker.register_birth()  # type: ignore[no-untyped-call] # RQ's own

@@ -88,6 +88,14 @@ class NotAllowed(RaganError):
     """The API key does not allow this."""
 
 
+class WrongHost(RaganError):
+    """The service does not go by this name."""
+
+
+class ForeignPage(RaganError):
+    """A web page of another site asks for this."""
+
+
 class NotFound(RaganError):
     """There is nothing under this id."""
 

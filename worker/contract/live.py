@@ -5,8 +5,9 @@ costs a progress bar, not a result.
 """
 
 import json
+import re
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -14,6 +15,7 @@ from typing import Any, cast
 from redis import Redis
 from redis.client import Pipeline
 
+from worker.contract import job_counters
 from worker.contract.errors import Problem, WrongState
 from worker.contract.resources import TRANSITIONS, Live, Manifest, Progress, RequestRecord, Status
 from worker.contract.store import Store
@@ -25,6 +27,10 @@ EVENTS_LINGER_SECONDS = 3600
 EVENTS_FILE = "events.jsonl"
 END = "end"
 """The type of the event that closes a run."""
+
+_EVENT_ID = re.compile(r"([0-9]{1,20})(?:-([0-9]{1,20}))?")
+_EVENT_NUMBERS_END = 2**64 - 1
+"""Redis has one more, after which it finds nothing to look for and says so by an error."""
 
 _Entries = list[tuple[bytes, dict[bytes, bytes]]]
 _KEPT: dict[str, Any] = {"maxlen": EVENTS_KEPT, "approximate": True}
@@ -54,9 +60,13 @@ class Event:
 
 
 def event_order(event_id: str) -> tuple[int, int]:
-    """An event id as two numbers that compare; ValueError if it is not one."""
-    milliseconds, _, sequence = event_id.partition("-")
-    return int(milliseconds), int(sequence or 0)
+    """An event id as two numbers that compare; ValueError if it is not one that Redis takes."""
+    if not (match := _EVENT_ID.fullmatch(event_id)):
+        raise ValueError(f"{event_id!r} is not one number, or two with a hyphen between them")
+    order = int(match[1]), int(match[2] or 0)
+    if max(order) >= _EVENT_NUMBERS_END:
+        raise ValueError(f"{event_id!r} has a number that is not below {_EVENT_NUMBERS_END}")
+    return order
 
 
 class LiveJobs:
@@ -70,6 +80,13 @@ class LiveJobs:
     def read(self, resource_id: str) -> Live | None:
         stored = self._redis.get(_job_key(resource_id))
         return Live.model_validate_json(stored) if isinstance(stored, bytes | str) else None
+
+    def active(self, resource_ids: Sequence[str]) -> set[str]:
+        """Those that are queued or running, asked for all at once."""
+        if not resource_ids:
+            return set()
+        states = cast("list[bytes | None]", self._redis.mget([_job_key(each) for each in resource_ids]))
+        return {each for each, state in zip(resource_ids, states, strict=True) if state is not None}
 
     def create(self, resource_id: str, run: int) -> None:
         """A job is queued, for the first time or again after it had ended."""
@@ -146,6 +163,7 @@ class LiveJobs:
         versions: dict[str, str],
     ) -> None:
         """Record how a run ended: the manifest first, which is the truth, then Redis, which only tells of it."""
+        now = self._clock()
         self._store.write_manifest(
             Manifest(
                 id=record.id,
@@ -153,7 +171,7 @@ class LiveJobs:
                 run=record.run,
                 status=status,
                 started_at=state.started_at,
-                finished_at=self._clock(),
+                finished_at=now,
                 attempt=state.attempt,
                 progress=progress,
                 result=result,
@@ -161,6 +179,8 @@ class LiveJobs:
                 versions=versions,
             )
         )
+        took = (now - state.started_at).total_seconds() if state.started_at else None
+        job_counters.count(self._redis, record.kind, status, took)
         self.end(record.id, status)
 
     def end(self, resource_id: str, status: Status) -> None:

@@ -1,14 +1,19 @@
 """Queues, the functions that may be queued, and the connection both sides use."""
 
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from redis import Redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry as RetryPolicy
 from rq import Queue, Retry
+from rq.exceptions import DequeueTimeout
+from rq.intermediate_queue import IntermediateQueue
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -42,6 +47,8 @@ ANSWER_SECONDS = 20
 
 WITHOUT_END = 1_000_000
 """RQ shall always start a job again whose process died; when it has died too often is decided in `worker.jobs`."""
+HELD_SECONDS = 0.5
+"""Between two looks whether a job may start that its owner's others keep waiting."""
 FAILURE_TTL_SECONDS = 24 * 3600
 """How long RQ keeps its own note of a job that died, for whoever looks for the cause."""
 
@@ -66,13 +73,59 @@ class AllowListedJob(Job):
     failure_callback = stopped_callback = success_callback
 
 
+class FairQueue(Queue):
+    """RQ's queue, of which a worker takes the first job whose owner may have one more at work."""
+
+    @classmethod
+    def lmove(cls, connection: Redis, queue_key: str, timeout: int | None) -> tuple[str, bytes] | None:
+        """Wait for such a job for `timeout` seconds, DequeueTimeout after them; None: do not wait."""
+        until = time.monotonic() + (timeout or 0)
+        taken_key = IntermediateQueue.get_intermediate_queue_key(queue_key)
+        while not (entry := owners.take(connection, queue_key, taken_key, _at_work(connection))):
+            if timeout is None:
+                return None
+            if (left := until - time.monotonic()) <= 0:
+                raise DequeueTimeout(timeout, queue_key)
+            if entry is None:  # the first that comes is put back where it was, for it may be one that has to wait
+                connection.blmove(queue_key, queue_key, left, "LEFT", "LEFT")  # type: ignore[arg-type]
+            else:
+                time.sleep(min(left, HELD_SECONDS))
+        return queue_key, entry
+
+
+def _at_work(redis: Redis) -> list[str]:
+    """Where RQ keeps what its workers have taken and what they work on, of all queues."""
+    queues = [queue(name, redis) for name in QueueName]
+    return [each.intermediate_queue_key for each in queues] + [each.started_job_registry.key for each in queues]
+
+
 def redis_address(settings: Settings) -> str:
-    """Where Redis is; QueueUnavailable, with what to do, if that was not said."""
+    """Where Redis is, with its password; QueueUnavailable, with what to do, if that was not said."""
     if settings.redis_url is None:
         raise QueueUnavailable(
             "Set REDIS_URL to the address of a Redis server, or run `ragan up`, which brings one of its own."
         )
-    return settings.redis_url
+    if settings.redis_password_file is None:
+        return settings.redis_url
+    password = _read_password(settings.redis_password_file)
+    parts = urlsplit(settings.redis_url)
+    login, _, host = parts.netloc.rpartition("@")
+    name = login.partition(":")[0]
+    return urlunsplit(parts._replace(netloc=f"{name}:{quote(password, safe='')}@{host}"))
+
+
+def _read_password(file: Path) -> str:
+    try:
+        password = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not in UTF-8"
+        raise QueueUnavailable(
+            f"The password of Redis cannot be read from {file} ({reason}): set RAGAN_REDIS_PASSWORD_FILE to a file "
+            "that this user may read."
+        ) from error
+    if not password:
+        raise QueueUnavailable(f"{file} is empty: write the password of Redis into it.")
+    return password
 
 
 def connect(url: str, *, patient: bool) -> Redis:
@@ -84,7 +137,7 @@ def connect(url: str, *, patient: bool) -> Redis:
 
 def queue(name: QueueName, redis: Redis) -> Queue:
     """JSON on both sides: RQ's default would unpickle whatever it finds in Redis."""
-    return Queue(name, connection=redis, serializer=JSONSerializer, job_class=AllowListedJob)
+    return FairQueue(name, connection=redis, serializer=JSONSerializer, job_class=AllowListedJob)
 
 
 def enqueue(redis: Redis, kind: Kind, resource_id: str, run: int, turn: int = 0, *, owner: str | None = None) -> None:

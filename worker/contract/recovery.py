@@ -22,7 +22,8 @@ class Recovery:
         self._redis = redis
         self._store = store
         self._live = live
-        self._suspects: set[str] | None = None
+        self._suspects: set[str] = set()
+        """What was missed at the last look."""
 
     def tend(self) -> list[str]:
         """To be called every few seconds; returns the resources that were queued again, most often none.
@@ -32,20 +33,20 @@ class Recovery:
         """
         server = str(self._redis.info("server")["run_id"])
         if self._redis.get(SERVER_KEY) == server.encode():
-            self._suspects = None
+            self._suspects.clear()
             return []
         self._store.check()  # one that is not mounted looks empty
-        if self._suspects is None:
-            self._suspects = {record.id for record in self._missing()}
-            return []
         try:
             with self._redis.lock("ragan:lock:recovery", timeout=LOCK_SECONDS, blocking=False):
-                lost = [record for record in self._missing() if record.id in self._suspects]
+                missing = self._missing()
+                lost = [record for record in missing if record.id in self._suspects]
                 for record in lost:
                     self._queue_again(record)
-                self._redis.set(SERVER_KEY, server)
+                self._suspects = {record.id for record in missing} - {record.id for record in lost}
+                if not self._suspects:
+                    self._redis.set(SERVER_KEY, server)
         except LockError:
-            return []  # another front end is at it
+            return []  # another worker is at it
         return [record.id for record in lost]
 
     def _missing(self) -> list[RequestRecord]:

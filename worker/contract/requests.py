@@ -6,6 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MAX_COUNT = 1_000_000
 """Images that one generation may ask for."""
+MAX_STEPS = 10_000_000
+"""Steps that one training may have."""
+MAX_LIMIT = 10_000_000
+"""Images that the limit of a dataset may be; the largest collections have a tenth of it."""
 OLDEST_POSSIBLE_AGE = 120
 """Years; early editions of the NIH metadata list ages such as 414."""
 
@@ -86,7 +90,7 @@ class DatasetRequest(_Request):
     )
     image_size: int = Field(64, ge=8, le=1024, description="Pixels on a side of the prepared, square images.")
     fit: Literal["pad", "crop"] = Field("pad", description="How an image that is not square is made so.")
-    limit: int | None = Field(None, ge=1, description="At most so many images, drawn by `seed`.")
+    limit: int | None = Field(None, ge=1, le=MAX_LIMIT, description="At most so many images, drawn by `seed`.")
     split: Split = Split()
     seed: int = Field(0, ge=0, le=2**32 - 1)
 
@@ -117,13 +121,13 @@ class TrainingRequest(_Request):
 
     dataset: str
     model: ModelChoice = ModelChoice()
-    steps: int = Field(2000, ge=1, le=10_000_000)
+    steps: int = Field(2000, ge=1, le=MAX_STEPS)
     batch_size: int = Field(256, ge=1, le=65_536, description="Real images per step, over all devices.")
     devices: Literal["all"] | int = Field("all", description="How many devices of the worker, or all of them.")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     seed: int = Field(0, ge=0, le=2**32 - 1)
-    snapshot_every: int = Field(10, ge=1, description="Steps from one picture grid to the next.")
-    checkpoint_every: int = Field(200, ge=1, description="Steps from one checkpoint to the next.")
+    snapshot_every: int = Field(10, ge=1, le=MAX_STEPS, description="Steps from one picture grid to the next.")
+    checkpoint_every: int = Field(200, ge=1, le=MAX_STEPS, description="Steps from one checkpoint to the next.")
     keep_checkpoints: int = Field(3, ge=1, le=1000, description="The newest so many are kept.")
 
     @model_validator(mode="after")
@@ -142,7 +146,7 @@ class TrainingRequest(_Request):
 class ResumeRequest(_Request):
     """Carry a training further."""
 
-    steps: int | None = Field(None, ge=1, le=10_000_000, description="The new total; null keeps the old one.")
+    steps: int | None = Field(None, ge=1, le=MAX_STEPS, description="The new total; null keeps the old one.")
 
 
 class GenerationRequest(_Request):

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from worker.contract.fast_paths import FastPath
@@ -21,10 +21,16 @@ class Settings(BaseSettings):
         validation_alias="REDIS_URL",
         description="Address of the Redis server; unset, `ragan up` runs one of its own.",
     )
+    redis_password_file: Path | None = Field(
+        None, description="File with the password of the server at `REDIS_URL`, in place of one in the address."
+    )
     url: str = Field("http://127.0.0.1:8000", description="Address of the service, for the client verbs.")
     api_key: SecretStr | None = Field(None, description="Key that the client verbs send as a bearer token.")
     keys_file: Path | None = Field(None, description="File of the API keys' hashes; unset: `keys.json` in the store.")
     quota_jobs: int = Field(100, ge=0, description="Jobs of one API key that may be queued or running at once.")
+    quota_running: int = Field(
+        100, ge=1, description="Jobs of one API key that workers may be at at once; the others wait, and are passed."
+    )
     quota_steps: int = Field(1_000_000, ge=0, description="Steps that one training of an API key may have.")
     quota_images: int = Field(100_000, ge=0, description="Images that one generation of an API key may have.")
     quota_bytes: int = Field(
@@ -33,7 +39,8 @@ class Settings(BaseSettings):
     queue_limit: int = Field(10_000, ge=1, description="Jobs that may wait in all queues together, whoever asks.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
     log_format: Literal["text", "json"] = Field(
-        "text", description="`json`: each line of the front end's log is a JSON object."
+        "text",
+        description="`json`: each message in the logs of the front end and of the workers is a JSON object on a line.",
     )
     prepare_processes: int | None = Field(
         None, ge=1, description="Processes that read images while a dataset is prepared; unset: one per CPU core."
@@ -52,4 +59,11 @@ class Settings(BaseSettings):
     def _names(cls, given: Any) -> Any:
         if isinstance(given, str):
             return {name.strip() for name in given.split(",")} - {"none"}
+        return given
+
+    @field_validator("redis_password_file")
+    @classmethod
+    def _goes_with_an_address(cls, given: Path | None, others: ValidationInfo) -> Path | None:
+        if given is not None and others.data.get("redis_url") is None:
+            raise ValueError("it is for the server at REDIS_URL, which is not set")
         return given

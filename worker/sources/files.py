@@ -34,5 +34,5 @@ def check_within(path: Path, folder: Path | None, refusal: type[RaganError]) -> 
     # Unlike Path.resolve, realpath has no opinion of links that lead in circles: opening them is an OSError.
     if folder is not None and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
         raise refusal(
-            f"The file {path.name} leads out of the folder of its source: put there what it links to instead of a link."
+            f"The file {path.name} leads out of the folder of its source: copy or mount there what it links to."
         )

@@ -103,9 +103,18 @@ def _decode_fast(content: bytes) -> NDArray[np.uint8] | None:
         return None
     try:
         channels: NDArray[np.uint8] = decode_image_png_u8(content, (height, width), mode)
-    except Exception:  # noqa: BLE001 - the library raises nothing narrower; Pillow then reads the file, or says why not
-        return None
+    except BaseException as error:
+        # The library raises nothing narrower; Pillow then reads the file, or says why not.
+        if isinstance(error, Exception) or _is_panic(error):
+            return None
+        raise
     return channels
+
+
+def _is_panic(error: BaseException) -> bool:
+    """Whether Rust code found itself wrong about a file: no Exception, and of a class that cannot be imported."""
+    kind = type(error)
+    return (kind.__module__, kind.__name__) == ("pyo3_runtime", "PanicException")
 
 
 def _decode_any(file: BinaryIO) -> GreyImage:

@@ -20,7 +20,6 @@ from worker.dataset import IMAGES, ITEMS, ImagesWriter, write_items
 from worker.reading import Picture, Recipe, read_in_order
 from worker.selection import ALL_ROWS, FILE_ABSENT, select, summary, without
 from worker.sources.base import GreyImage, Source
-from worker.sources.cells import with_plain_cells
 from worker.sources.pixels import encode_png, fit_square, tile
 
 CONTACT_SHEET = "contact-sheet.png"
@@ -63,7 +62,7 @@ def prepare(request: DatasetRequest, source: Source, context: JobContext) -> Dat
             f"of {skipped[0].file} the reason is: {skipped[0].reason} Repair the files, or exclude less."
         )
     items, sheet = context.scratch / ITEMS, context.scratch / CONTACT_SHEET
-    write_items(items, with_plain_cells(source.table), kept, unusable)
+    write_items(items, source.table, kept, unusable)
     _write_contact_sheet(sheet, images)
     with images.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

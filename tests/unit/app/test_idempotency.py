@@ -111,7 +111,7 @@ def test_latest_is_the_same_request_whatever_is_the_latest_by_now(http, store, t
 
 def test_of_two_at_once_one_makes_it(http, redis, monkeypatch):
     both_have_looked = threading.Barrier(2, timeout=20)
-    monkeypatch.setattr("app.routes.datasets._preview", lambda *_: both_have_looked.wait())
+    monkeypatch.setattr("app.routes.datasets.check_room", lambda *_: both_have_looked.wait())
     with ThreadPoolExecutor() as clients:
         posts = [clients.submit(http.post, "/v1/datasets", json=SMALL, headers=KEY) for _ in range(2)]
         answers = [each.result() for each in posts]

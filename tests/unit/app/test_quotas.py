@@ -154,6 +154,19 @@ def test_a_key_that_was_revoked_has_the_usual_quotas(admission, keyring):
         admission.admit(asked())
 
 
+def test_how_all_stand_that_are_under_way_is_asked_at_once(admission, keyring, redis, live):
+    keyring.create("ada", Scope.SUBMIT, Quotas(jobs=100))
+    for _ in range(50):
+        job = asked()
+        live.create(job.id, 1)
+        owners.count(redis, "ada", job.id)
+    redis.config_resetstat()
+    admission.admit(asked())
+    counted = redis.info("commandstats")
+    assert counted["cmdstat_mget"]["calls"] == 1
+    assert "cmdstat_get" not in counted
+
+
 def test_without_a_key_there_are_no_quotas(admission):
     for _ in range(5):
         admission.admit(asked(Kind.TRAINING, owner=None, steps=10**7))

@@ -244,6 +244,17 @@ def test_a_last_event_id_that_is_none_is_refused(http, dataset):
     assert "Last-Event-ID" in response.json()["errors"][0]["pointer"]
 
 
+@pytest.mark.parametrize("accept", ["application/json", "text/event-stream"])
+@pytest.mark.parametrize("event_id", ["\u0665", f"{2**64}-0", f"{2**64 - 1}-{2**64 - 1}", "-5", "5-"])
+def test_an_id_that_redis_would_refuse_is_refused_in_a_sentence(http, accept, event_id):
+    events = ask(http).json()["links"]["events"]
+    response = http.get(events, params={"after": event_id}, headers={"Accept": accept})
+    assert response.status_code == 422
+    assert "is not the id of an event" in response.json()["detail"]
+    if event_id.isascii():
+        assert http.get(events, headers={"Accept": accept, "Last-Event-ID": event_id}).status_code == 422
+
+
 def test_events_of_another_media_type_are_not_acceptable(http, dataset):
     assert http.get(f"/v1/datasets/{dataset}/events", headers={"Accept": "image/png"}).status_code == 406
 

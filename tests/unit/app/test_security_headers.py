@@ -26,8 +26,8 @@ def checked(response):
         ("GET", "/v1/datasets", 200),
         ("GET", "/openapi.json", 200),
         ("GET", "/nowhere", 404),
-        ("PUT", "/v1/datasets", 405),
-        ("POST", "/v1/datasets", 422),
+        ("PUT", "/v1/datasets", 403),
+        ("POST", "/v1/datasets", 403),
         ("OPTIONS", "/v1/datasets", 405),
     ],
 )

@@ -113,6 +113,25 @@ def test_those_who_wait_keep_no_one_else_waiting(url, redis):
     assert {(each.status_code, each.json()["status"]) for each in answers} == {(200, "canceled")}
 
 
+def test_of_a_training_that_was_resumed_the_end_of_the_newest_run_is_waited_for(http, family, dataset, monkeypatch):
+    body, key = {"dataset": dataset, "model": {"family": "tiny16"}}, {"Idempotency-Key": "once"}
+    links = http.post("/v1/trainings", json=body, headers=key).json()["links"]
+    http.post(links["cancel"])
+    http.post(links["resume"])
+    reading, read = threading.Event(), events._read
+
+    async def observed(*arguments):
+        reading.set()
+        return await read(*arguments)
+
+    monkeypatch.setattr("app.events._read", observed)
+    with ThreadPoolExecutor() as clients:
+        answer = clients.submit(http.post, "/v1/trainings", json=body, headers=key | {"Prefer": "wait=60"})
+        assert reading.wait(20)
+        http.post(links["cancel"])
+        assert (answer.result().status_code, answer.result().json()["status"]) == (200, "canceled")
+
+
 def test_a_client_that_has_gone_is_not_waited_for(ask, http, monkeypatch):
     over = threading.Event()
     wait_for_end = events.wait_for_end

@@ -65,6 +65,22 @@ def test_a_dataset_is_read_as_it_was_written(tmp_path: Path, nih_folder: Callabl
     assert lines[5].endswith(",,,view")
 
 
+def test_names_that_look_like_formulas_are_text_to_people_and_read_as_the_source_has_them(
+    tmp_path: Path, nih_folder: Callable[..., Path]
+) -> None:
+    rows = [("=a.png", "@Nodule|Mass", 1, "58", "-", "+PA"), ("b.png", "'=1|-2", 2, "58", "F", "AP")]
+    table = NihCxr14.open(nih_folder(rows=rows)).table
+    with ImagesWriter(tmp_path / IMAGES, 8) as writer:
+        for _ in rows:
+            writer.append(np.zeros((8, 8), np.uint8))
+    write_items(tmp_path / ITEMS, table, select(table, DatasetRequest(source="small")), {})
+
+    lines = (tmp_path / ITEMS).read_text().splitlines()
+    assert lines[1].startswith("'=a.png,1,'@Nodule|Mass,'+PA,'-,58,")
+    assert lines[2].startswith("b.png,2,''=1|-2,AP,F,58,")
+    assert Dataset.open(tmp_path).labels == (("@Nodule", "Mass"), ("'=1", "-2"))
+
+
 def test_a_dataset_that_was_never_prepared_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="has no images"):
         Dataset.open(tmp_path)

@@ -14,6 +14,7 @@ from worker import jobs
 from worker.context import JobContext, StopRequested
 from worker.contract.errors import SourceUnreadable
 from worker.contract.live import LiveJobs, utc_now
+from worker.contract.logs import JOB_ID
 from worker.contract.queues import QueueName, queue
 from worker.contract.resources import Kind, Live, Manifest, RequestRecord, Status
 from worker.contract.store import Store
@@ -69,6 +70,12 @@ def state_of(live: LiveJobs, job: RequestRecord) -> Live:
 def test_what_was_made_is_the_result(ended):
     manifest = ended(lambda _record, _context: Made(images=3))
     assert (manifest.status, manifest.attempt, manifest.result) == (Status.SUCCEEDED, 1, {"images": 3})
+
+
+def test_what_is_logged_during_an_attempt_names_the_job(ended, job):
+    named = []
+    ended(lambda _record, _context: named.append(JOB_ID.get()) or Made())
+    assert [*named, JOB_ID.get()] == [job.id, None]
 
 
 def test_an_error_with_a_sentence_is_told_as_it_is(ended, live, job):

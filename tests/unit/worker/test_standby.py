@@ -1,5 +1,6 @@
 """A process waits for each job, does it, and never outlives its worker: with real workers, and processes that die."""
 
+import json
 import os
 import signal
 import subprocess
@@ -190,6 +191,15 @@ def test_a_stage_that_cannot_be_loaded_is_the_jobs_own_trouble(service, worker, 
     assert service.succeeded_at_once(job)
     assert list(record.jobs) == record.pids[:1]
     assert "stage_in_waiting cannot be loaded" in capfd.readouterr().err
+
+
+def test_as_json_each_line_of_a_jobs_process_names_the_job(service, worker, monkeypatch, capfd):
+    monkeypatch.setenv("RAGAN_LOG_FORMAT", "json")
+    job = service.submit()
+    work_until_the_queue_is_empty(worker)
+    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert {line["job_id"] for line in lines} == {job}
+    assert lines[-1]["message"] == f"{job}: succeeded"
 
 
 def test_where_loading_kills_the_next_process_loads_within_the_attempt(service, worker, record, loaded):

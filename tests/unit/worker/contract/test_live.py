@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from worker.contract.errors import WrongState
-from worker.contract.live import EVENTS_FILE, LiveJobs, Superseded, events_key
+from worker.contract.live import EVENTS_FILE, LiveJobs, Superseded, event_order, events_key
 from worker.contract.resources import TRANSITIONS, Kind, Progress, Status
 from worker.contract.store import Store
 
@@ -132,6 +132,30 @@ def test_a_forgotten_job_leaves_nothing(live, redis, training):
     live.create(training, 1)
     live.forget(training)
     assert redis.keys("*") == []
+
+
+@pytest.mark.parametrize("event_id", ["5", "5-0", "0-0", f"{2**64 - 2}-{2**64 - 2}"])
+def test_what_redis_takes_for_an_event_s_id_is_one(live, training, event_id):
+    event_order(event_id)
+    assert live.events(training, event_id) == []
+
+
+@pytest.mark.parametrize(
+    "event_id",
+    ["", "x", "-1", "5-", "-5", "5--1", " 5", "5_0-0", "\u0665-0", "5-\u00b2", "5-0-0", f"{2**64}-0", f"0-{2**64}"],
+)
+def test_nothing_else_is_an_event_s_id(event_id):
+    with pytest.raises(ValueError, match=r"is not one number|not below"):
+        event_order(event_id)
+
+
+def test_which_of_many_jobs_are_active_is_asked_at_once(live, training):
+    ended, queued = Kind.DATASET.new_id(), Kind.DATASET.new_id()
+    live.create(training, 1)
+    live.move(training, 1, Status.RUNNING)
+    live.create(queued, 1)
+    assert live.active([training, ended, queued]) == {training, queued}
+    assert live.active([]) == set()
 
 
 class JobStates(RuleBasedStateMachine):

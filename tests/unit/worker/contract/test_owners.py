@@ -1,12 +1,15 @@
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rq.exceptions import DequeueTimeout
+from rq.serializers import JSONSerializer
 
 from worker.contract import owners
-from worker.contract.queues import QueueName, ask_about_training, enqueue, queue, rq_job_id
+from worker.contract.queues import AllowListedJob, FairQueue, QueueName, ask_about_training, enqueue, queue, rq_job_id
 from worker.contract.requests import TrainingRequest
 from worker.contract.resources import Kind
 
@@ -93,6 +96,80 @@ def test_a_job_is_not_lost_when_the_one_it_is_put_before_is_taken(wait, redis, m
     wait.queued("ben", "b0")
     assert wait.order() == ["b0"]
     assert answers == []
+
+
+@pytest.fixture
+def worker(redis):
+    """Takes trainings as a worker does; each is at work until it is `end`ed."""
+    trainings = queue(QueueName.TRAIN, redis)
+
+    def take():
+        taken = FairQueue.dequeue_any([trainings], None, redis, AllowListedJob, JSONSerializer)
+        return taken and taken[0].id.partition("-")[0]
+
+    def end(resource_id):
+        redis.lrem(trainings.intermediate_queue_key, 1, rq_job_id(resource_id, 1))
+
+    return SimpleNamespace(take=take, end=end)
+
+
+def test_what_an_owner_has_above_the_limit_waits_and_others_pass_it(wait, worker, redis):
+    owners.limit_running(redis, "ada", 2)
+    ada = [wait.queued("ada", f"a{index}") for index in range(4)]
+    ben, nobody = wait.queued("ben", "b0"), wait.queued(None, "x0")
+    assert [worker.take() for _ in range(5)] == [ada[0], ben, ada[1], nobody, None]
+    assert wait.order() == ["a2", "a3"]
+    worker.end(ada[0])
+    assert [worker.take() for _ in range(2)] == [ada[2], None]
+    owners.limit_running(redis, "ada", None)
+    assert worker.take() == ada[3]
+
+
+def test_what_rq_says_is_at_work_counts_in_whatever_queue(wait, worker, redis):
+    owners.limit_running(redis, "ada", 1)
+    drawn = wait.queued("ada", "a0", Kind.GENERATION)
+    registry = queue(QueueName.GENERATE, redis).started_job_registry
+    redis.zadd(registry.key, {f"{rq_job_id(drawn, 1)}:execution": 1e12})
+    trained = wait.queued("ada", "a1")
+    assert worker.take() is None
+    redis.delete(registry.key)
+    assert worker.take() == trained
+
+
+def test_the_next_turn_of_what_is_at_work_is_not_one_more(wait, redis):
+    owners.limit_running(redis, "ada", 1)
+    drawn = wait.queued("ada", "a0", Kind.GENERATION)
+    generations = queue(QueueName.GENERATE, redis)
+    redis.zadd(generations.started_job_registry.key, {f"{rq_job_id(drawn, 1)}:execution": 1e12})
+    wait.queued("ada", "a0", Kind.GENERATION, turn=1)
+    assert FairQueue.lmove(redis, generations.key, None) == (generations.key, rq_job_id(drawn, 1).encode())
+    assert FairQueue.lmove(redis, generations.key, None) == (generations.key, rq_job_id(drawn, 1, 1).encode())
+
+
+def test_of_workers_that_take_at_once_none_takes_too_much(wait, worker, redis):
+    owners.limit_running(redis, "ada", 3)
+    for index in range(20):
+        wait.queued("ada", f"a{index}")
+    with ThreadPoolExecutor(8) as workers:
+        taken = list(workers.map(lambda _: worker.take(), range(16)))
+    assert len(set(taken) - {None}) == 3
+
+
+def test_a_worker_that_waits_takes_the_first_that_may_start(wait, redis):
+    owners.limit_running(redis, "ada", 1)
+    trainings = queue(QueueName.TRAIN, redis)
+    wait.queued("ada", "a0")
+    FairQueue.lmove(redis, trainings.key, None)
+    with ThreadPoolExecutor() as workers:
+        waiting = workers.submit(FairQueue.lmove, redis, trainings.key, 20)
+        wait.queued("ada", "a1")
+        ben = wait.queued("ben", "b0")
+        assert waiting.result() == (trainings.key, rq_job_id(ben, 1).encode())
+    assert wait.order() == ["a1"]
+    for _ in ("what waits has to wait on", "nothing waits"):
+        with pytest.raises(DequeueTimeout):
+            FairQueue.lmove(redis, trainings.key, 0.1)
+        redis.delete(trainings.key)
 
 
 @given(st.lists(st.sampled_from("abcd"), max_size=40))

@@ -102,11 +102,22 @@ def test_the_store_is_looked_through_once_for_each_start_of_redis(redis, store, 
     assert recovery.tend() == [late.id]
 
 
-def test_of_two_front_ends_one_looks(redis, redis_url, store, live, recovery):
+def test_a_look_from_before_the_data_was_lost_counts_for_nothing(redis, store, live, recovery):
+    earlier = requested(store)
+    recovery.tend()
+    enqueue(redis, earlier.kind, earlier.id, earlier.run)
+    redis.flushall()
+    later = requested(store)
+    first, second = recovery.tend(), recovery.tend()
+    assert sorted(first + second) == sorted([earlier.id, later.id])
+    assert later.id in second
+
+
+def test_of_two_workers_one_queues_again(redis, redis_url, store, live, recovery):
     record = requested(store)
     with connect(redis_url, patient=False) as other_connection:
         other = Recovery(other_connection, store, live)
-        for front_end in (recovery, other):
-            assert front_end.tend() == []
+        for worker in (recovery, other):
+            assert worker.tend() == []
         assert [recovery.tend(), other.tend()] == [[record.id], []]
     assert waiting(redis, QueueName.TRAIN) == [f"{record.id}-1-0"]

@@ -44,6 +44,9 @@ def test_a_training_request_needs_only_a_dataset_and_shows_every_default():
         (TrainingRequest, {"dataset": "ds_x", "precision": "float8"}, "bfloat16"),
         (GenerationRequest, {"training": "tr_x", "count": 0}, "greater than or equal to 1"),
         (DatasetRequest, {"source": ""}, "at least 1 character"),
+        (DatasetRequest, {"source": "phantom", "limit": 10_000_001}, "less than or equal to 10000000"),
+        (TrainingRequest, {"dataset": "ds_x", "snapshot_every": 10_000_001}, "less than or equal to 10000000"),
+        (TrainingRequest, {"dataset": "ds_x", "checkpoint_every": 10_000_001}, "less than or equal to 10000000"),
     ],
 )
 def test_what_is_impossible_is_refused_with_a_sentence(model, fields, sentence):

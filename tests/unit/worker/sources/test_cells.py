@@ -1,12 +1,10 @@
 """What data holds is text in a spreadsheet, and never a formula."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from worker.sources.cells import plain_cell, with_plain_cells
-from worker.sources.nih_cxr14 import NihCxr14
+from worker.sources.cells import plain_cell, text_of
 
 
 @pytest.mark.parametrize(
@@ -16,14 +14,17 @@ def test_a_formula_becomes_text(formula: str) -> None:
     assert plain_cell(formula) == f"'{formula}"
 
 
-@pytest.mark.parametrize("text", ["", "Effusion|Infiltration", "00000001_000.png", "58", "a=b", "'=1+1", " x"])
+@pytest.mark.parametrize("text", ["", "Effusion|Infiltration", "00000001_000.png", "58", "a=b", "'", "'a", " x"])
 def test_other_text_is_kept_as_it_is(text: str) -> None:
     assert plain_cell(text) == text
 
 
-def test_all_names_of_a_table_are_made_plain_and_nothing_else(nih_folder: Callable[..., Path]) -> None:
-    table = NihCxr14.open(nih_folder(rows=[("=a.png", "@Nodule|Mass", 1, "58", "-", "+PA")])).table
-    plain = with_plain_cells(table)
-    assert (plain.files, plain.label_names) == (["'=a.png"], ("'@Nodule", "Mass"))
-    assert (plain.sex_names, plain.view_names) == (("'-",), ("'+PA",))
-    assert (plain.ages, plain.patients, plain.labels) == (table.ages, table.patients, table.labels)
+def test_what_has_a_mark_of_its_own_gets_another_one() -> None:
+    assert plain_cell("'=1+1") == "''=1+1"
+
+
+@given(st.text() | st.text("'=-\ta"))
+def test_the_text_can_be_read_back_and_the_cell_is_no_formula(text: str) -> None:
+    cell = plain_cell(text)
+    assert text_of(cell) == text
+    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))

@@ -114,6 +114,41 @@ def test_a_file_whose_pixels_are_whole_is_read_though_its_end_is_missing(tmp_pat
     np.testing.assert_array_equal(PngFile(tmp_path / "x.png").read().pixels, GREY)
 
 
+class PanicException(BaseException):
+    """As the Rust libraries raise it, whose own class cannot be imported."""
+
+    __module__ = "pyo3_runtime"
+
+
+def raising(error: BaseException) -> Callable[..., Any]:
+    def decode(*_: Any) -> Any:
+        raise error
+
+    return decode
+
+
+def test_a_file_that_the_faster_decoder_panics_at_is_left_to_the_other_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.sources.pixels.decode_image_png_u8", raising(PanicException("index out of bounds")))
+    path = tmp_path / "x.png"
+    path.write_bytes(encode_png(GREY))
+    np.testing.assert_array_equal(PngFile(path).read().pixels, GREY)
+    path.write_bytes(encode_png(GREY)[:40])
+    with pytest.raises(ImageUnreadable, match="damaged"):
+        PngFile(path).read()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_whoever_stops_the_process_is_not_taken_for_a_damaged_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    monkeypatch.setattr("worker.sources.pixels.decode_image_png_u8", raising(error()))
+    (tmp_path / "x.png").write_bytes(encode_png(GREY))
+    with pytest.raises(error):
+        PngFile(tmp_path / "x.png").read()
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
