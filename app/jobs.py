@@ -20,6 +20,7 @@ from worker.contract.queues import ROUTES, AllowListedJob, enqueue, queue, rq_jo
 from worker.contract.resources import Kind, Live, RequestRecord, Resource, Status, view
 from worker.contract.store import Store
 
+LOCK_LOOK_SECONDS = 0.01
 LOCK_SECONDS = 30
 """After so long a front end that died in the middle of a change no longer keeps others from theirs."""
 
@@ -183,7 +184,7 @@ class Jobs:
 
     def _one_at_a_time(self, resource_id: str) -> Lock:
         """Of two clients that change a resource at once, the second sees what the first has made of it."""
-        lock: Lock = self._redis.lock(f"ragan:lock:{resource_id}", timeout=LOCK_SECONDS)
+        lock: Lock = self._redis.lock(f"ragan:lock:{resource_id}", timeout=LOCK_SECONDS, sleep=LOCK_LOOK_SECONDS)
         return lock
 
     def _made_by(self, keyed: KeyedRequest) -> Resource | None:

@@ -215,7 +215,7 @@ def _claim(live: LiveJobs, store: Store, record: RequestRecord, run: int, turn: 
         return None
     ended = store.read_manifest(record.id)
     if ended is not None and ended.run == run:  # written by a process that died before it told Redis
-        live.end(record.id, ended.status)
+        live.end(record.id, run, ended.status)
         return None
     if state.status is Status.CANCELING:
         _finish(live, record, state, _Outcome(Status.CANCELED))

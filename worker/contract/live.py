@@ -8,6 +8,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -16,7 +17,7 @@ from redis import Redis
 from redis.client import Pipeline
 
 from worker.contract import job_counters
-from worker.contract.errors import Problem, WrongState
+from worker.contract.errors import NotFound, Problem, WrongState
 from worker.contract.resources import TRANSITIONS, Live, Manifest, Progress, RequestRecord, Status
 from worker.contract.store import Store
 
@@ -78,8 +79,7 @@ class LiveJobs:
         self._clock = clock
 
     def read(self, resource_id: str) -> Live | None:
-        stored = self._redis.get(_job_key(resource_id))
-        return Live.model_validate_json(stored) if isinstance(stored, bytes | str) else None
+        return _parse(self._redis.get(_job_key(resource_id)))
 
     def active(self, resource_ids: Sequence[str]) -> set[str]:
         """Those that are queued or running, asked for all at once."""
@@ -111,15 +111,14 @@ class LiveJobs:
 
         def change(transaction: "Pipeline") -> None:
             moved.clear()
-            stored = transaction.get(_job_key(resource_id))
-            live = Live.model_validate_json(stored) if isinstance(stored, bytes | str) else None
+            live = _parse(transaction.get(_job_key(resource_id)))
             if live is None or live.run != run or live.status not in allowed:
                 state = live.status if live and live.run == run else "over"
                 raise WrongState(f"{resource_id} is {state}: it cannot become {to} now.")
             update: dict[str, Any] = {"status": to}
             if to is Status.RUNNING:
-                update |= {"attempt": live.attempt + 1, "started_at": live.started_at or self._clock()}
-                update |= {"epoch": uuid.uuid4().hex}
+                started_at = live.started_at or self._clock()
+                update |= {"attempt": live.attempt + 1, "started_at": started_at, "epoch": uuid.uuid4().hex}
             elif to is Status.QUEUED:
                 update |= {"attempt": live.attempt - 1}
             moved.append(live.model_copy(update=update))
@@ -135,8 +134,7 @@ class LiveJobs:
         """Show how far a running job is; of a process whose epoch is over, nothing is shown."""
 
         def change(transaction: "Pipeline") -> None:
-            stored = transaction.get(_job_key(resource_id))
-            live = Live.model_validate_json(stored) if isinstance(stored, bytes | str) else None
+            live = _parse(transaction.get(_job_key(resource_id)))
             transaction.multi()
             if live is not None and live.epoch == epoch and not live.status.terminal:
                 updated = live.model_copy(update={"progress": progress})
@@ -181,17 +179,43 @@ class LiveJobs:
         )
         took = (now - state.started_at).total_seconds() if state.started_at else None
         job_counters.count(self._redis, record.kind, status, took)
-        self.end(record.id, status)
+        self.end(record.id, record.run, status)
 
-    def end(self, resource_id: str, status: Status) -> None:
-        """The manifest is written: close the event stream, keep it as a file, and let Redis forget the job."""
-        self.emit(resource_id, "status", {"status": status})
-        self.emit(resource_id, END, {"status": status})
+    def end(self, resource_id: str, run: int, status: Status) -> None:
+        """The manifest of a run is written: close the event stream, keep it as a file, and let Redis forget the job.
+
+        Whoever read the manifest may have resumed the training by now: what belongs to the next run is left alone.
+        """
+
+        def close(transaction: "Pipeline") -> None:
+            for kind in ("status", END):
+                transaction.xadd(events_key(resource_id), _fields(kind, {"status": status}), **_KEPT)
+
+        def forget(transaction: "Pipeline") -> None:
+            transaction.expire(events_key(resource_id), EVENTS_LINGER_SECONDS)
+            transaction.delete(_job_key(resource_id))
+
+        self._unless_later(resource_id, run, close)
         events = self.events(resource_id)[-EVENTS_KEPT:]
         lines = (json.dumps(asdict(event)) + "\n" for event in events)
         self._store.publish_bytes("".join(lines).encode(), resource_id, EVENTS_FILE)
-        self._redis.expire(events_key(resource_id), EVENTS_LINGER_SECONDS)
-        self._redis.delete(_job_key(resource_id))
+        self._unless_later(resource_id, run, forget)
+        try:
+            self._store.read_request(resource_id)
+        except NotFound:  # deleted since its manifest was written; then that file has made its folder anew
+            with suppress(FileNotFoundError):
+                self._store.delete(resource_id)
+
+    def _unless_later(self, resource_id: str, run: int, commands: Callable[[Pipeline], None]) -> None:
+        """Send commands all at once, but not when a later run has begun."""
+
+        def change(transaction: "Pipeline") -> None:
+            live = _parse(transaction.get(_job_key(resource_id)))
+            transaction.multi()
+            if live is None or live.run <= run:
+                commands(transaction)
+
+        self._redis.transaction(change, _job_key(resource_id))
 
     def events(self, resource_id: str, after: str = "0-0") -> list[Event]:
         """Everything after an event id, from the file of earlier runs and from the stream."""
@@ -219,6 +243,10 @@ def parse_event(identifier: bytes | str, fields: dict[Any, Any]) -> Event:
     """An entry of the Redis stream as an event."""
     texts = {_text(name): _text(value) for name, value in fields.items()}
     return Event(id=_text(identifier), type=texts["type"], data=json.loads(texts["data"]))
+
+
+def _parse(stored: Any) -> Live | None:
+    return None if stored is None else Live.model_validate_json(stored)
 
 
 def _fields(kind: str, data: dict[str, Any]) -> dict[Any, Any]:

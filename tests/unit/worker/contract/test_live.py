@@ -8,14 +8,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from worker.contract.errors import WrongState
-from worker.contract.live import EVENTS_FILE, LiveJobs, Superseded, event_order, events_key
-from worker.contract.resources import TRANSITIONS, Kind, Progress, Status
+from worker.contract.live import EVENTS_FILE, LiveJobs, Superseded, event_order, events_key, utc_now
+from worker.contract.resources import TRANSITIONS, Kind, Progress, RequestRecord, Status
 from worker.contract.store import Store
 
 
 @pytest.fixture
-def training() -> str:
-    return Kind.TRAINING.new_id()
+def training(store) -> str:
+    record = RequestRecord(id=Kind.TRAINING.new_id(), kind=Kind.TRAINING, created_at=utc_now(), request={})
+    store.write_request(record)
+    return record.id
 
 
 def test_a_job_goes_its_way(live, training):
@@ -23,7 +25,7 @@ def test_a_job_goes_its_way(live, training):
     assert live.read(training).status is Status.QUEUED
     running = live.move(training, 1, Status.RUNNING)
     assert (running.status, running.attempt) == (Status.RUNNING, 1)
-    live.end(training, Status.SUCCEEDED)
+    live.end(training, 1, Status.SUCCEEDED)
     assert live.read(training) is None
 
 
@@ -70,7 +72,7 @@ def test_a_process_whose_job_another_one_has_is_told_and_shows_no_progress(live,
 def test_a_process_whose_job_has_ended_or_was_forgotten_is_told(live, training):
     live.create(training, 1)
     epoch = live.move(training, 1, Status.RUNNING).epoch
-    live.end(training, Status.SUCCEEDED)
+    live.end(training, 1, Status.SUCCEEDED)
     with pytest.raises(Superseded):
         live.check_epoch(training, epoch)
     live.create(training, 2)
@@ -110,19 +112,51 @@ def test_events_are_replayed_from_any_of_them(live, training):
 
 def test_event_ids_go_on_over_the_runs_of_a_job_and_every_run_has_its_end(live, store, redis, training):
     live.create(training, 1)
-    live.end(training, Status.CANCELED)
+    live.end(training, 1, Status.CANCELED)
     redis.delete(events_key(training))  # as when its hour in Redis is over
     live.create(training, 2)
-    live.end(training, Status.SUCCEEDED)
+    live.end(training, 2, Status.SUCCEEDED)
     events = live.events(training)
     assert [event.type for event in events] == ["status", "status", "end"] * 2
     assert [event.order for event in events] == sorted({event.order for event in events})
     assert (store.folder(training) / EVENTS_FILE).read_text().count("\n") == 6
 
 
+def test_a_run_that_began_while_the_one_before_was_closed_is_left_alone(
+    live, store, redis, training, monkeypatch
+):
+    live.create(training, 1)
+    publish = Store.publish_bytes
+
+    def resumed_meanwhile(self, content, resource_id, name):
+        live.create(training, 2)
+        return publish(self, content, resource_id, name)
+
+    monkeypatch.setattr(Store, "publish_bytes", resumed_meanwhile)
+    live.end(training, 1, Status.SUCCEEDED)
+    assert (live.read(training).run, live.read(training).status) == (2, Status.QUEUED)
+    assert redis.ttl(events_key(training)) == -1
+    assert [event.type for event in live.events(training)] == ["status", "status", "end", "status"]
+
+
+def test_an_end_that_comes_after_the_next_run_began_is_not_told(live, training):
+    live.create(training, 1)
+    live.create(training, 2)
+    live.end(training, 1, Status.SUCCEEDED)
+    assert [event.type for event in live.events(training)] == ["status", "status"]
+    assert live.read(training).run == 2
+
+
+def test_what_is_deleted_while_it_ends_stays_deleted(live, store, training):
+    live.create(training, 1)
+    store.delete(training)
+    live.end(training, 1, Status.SUCCEEDED)
+    assert not store.folder(training).exists()
+
+
 def test_an_ended_job_leaves_redis_by_itself_and_a_resumed_one_stays(live, redis, training):
     live.create(training, 1)
-    live.end(training, Status.FAILED)
+    live.end(training, 1, Status.FAILED)
     assert redis.ttl(events_key(training)) > 0
     live.create(training, 2)
     assert redis.ttl(events_key(training)) == -1
