@@ -9,8 +9,6 @@ import io
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
-from typing import Any
 
 import httpx
 import numpy as np
@@ -26,9 +24,9 @@ from app.embedded_redis import EmbeddedRedis
 from app.errors import ProblemDetails
 from app.main import create_app
 from drawn import draw_nih_folder, nih_rows
-from worker.contract.checkpoints import RECORD_FILE, CheckpointRecord, checkpoint_name
+from ended import NOW, checkpoint_file, write_ended
 from worker.contract.requests import DatasetRequest, GenerationRequest, TrainingRequest
-from worker.contract.resources import Kind, Manifest, RequestRecord, Status
+from worker.contract.resources import Kind
 from worker.contract.results import FamilyDescription
 from worker.contract.settings import Settings
 from worker.contract.shards import archive_name, array_name, image_name
@@ -37,7 +35,6 @@ from worker.sources.pixels import encode_png
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 IMAGES = np.zeros((4, 16, 16), np.uint8)
 PICTURE = encode_png(IMAGES[0])
 EXAMPLES = settings().max_examples // 10
@@ -73,15 +70,10 @@ CONFIG = schemathesis.Config.from_dict(
 )
 
 
-def write_ended(store: Store, request: Any, kind: Kind, result: dict[str, Any], files: dict[str, bytes]) -> str:
-    """A resource that has succeeded, with its files."""
-    record = RequestRecord(id=kind.new_id(), kind=kind, created_at=NOW, request=request.model_dump(mode="json"))
-    store.write_request(record)
+def with_files(store: Store, resource_id: str, files: dict[str, bytes]) -> str:
     for name, content in files.items():
-        store.publish_bytes(content, record.id, name)
-    ended = {"status": Status.SUCCEEDED, "started_at": NOW, "finished_at": NOW, "attempt": 1, "progress": None}
-    store.write_manifest(Manifest(id=record.id, kind=kind, run=1, result=result, error=None, versions={}, **ended))
-    return record.id
+        store.publish_bytes(content, resource_id, name)
+    return resource_id
 
 
 def saved(array: np.ndarray) -> bytes:
@@ -101,36 +93,32 @@ def archived(pictures: int) -> bytes:
 def write_dataset(store: Store) -> str:
     files = {"images.npy": saved(IMAGES), "items.csv": b"file\n", "contact-sheet.png": PICTURE}
     request = DatasetRequest(source="clinic", image_size=16)
-    return write_ended(store, request, Kind.DATASET, {"images": len(IMAGES), "sha256": "0" * 64}, files)
+    return with_files(
+        store,
+        write_ended(store, Kind.DATASET, request.model_dump(mode="json"), {"images": len(IMAGES), "sha256": "0" * 64}),
+        files,
+    )
 
 
 def write_training(store: Store, dataset: str) -> str:
-    checkpoint = CheckpointRecord(
-        step=10,
-        created_at=NOW,
-        bytes=100,
-        family="tiny16",
-        hyperparameters={},
-        image_size=16,
-        dataset=dataset,
-        dataset_sha256="0" * 64,
-        images_seen=1,
-        seconds=1.0,
-        versions={},
-    )
+    name, content = checkpoint_file(10, dataset)
     files = {
         "metrics.jsonl": b'{"step": 1, "d_loss": 0.5}\n',
         "snapshots/00000010.png": PICTURE,
-        f"{checkpoint_name(10)}/{RECORD_FILE}": checkpoint.model_dump_json().encode(),
+        name: content,
     }
     request = TrainingRequest(dataset=dataset, model={"family": "tiny16"}, steps=10)
-    return write_ended(store, request, Kind.TRAINING, {"steps": 10}, files)
+    return with_files(store, write_ended(store, Kind.TRAINING, request.model_dump(mode="json"), {"steps": 10}), files)
 
 
 def write_generation(store: Store, training: str) -> str:
     files = {archive_name(0): archived(len(IMAGES)), array_name(0): saved(IMAGES), "grid.png": PICTURE}
     request = GenerationRequest(training=training, checkpoint=10, count=len(IMAGES))
-    return write_ended(store, request, Kind.GENERATION, {"count": len(IMAGES), "image_size": 16}, files)
+    return with_files(
+        store,
+        write_ended(store, Kind.GENERATION, request.model_dump(mode="json"), {"count": len(IMAGES), "image_size": 16}),
+        files,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,8 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -22,16 +20,15 @@ from app.embedded_redis import EmbeddedRedis
 from app.keys import Keyring, Quotas, Scope
 from app.main import create_app
 from drawn import draw_nih_folder, nih_rows
-from worker.contract.checkpoints import RECORD_FILE, CheckpointRecord, checkpoint_name
+from ended import NOW, checkpoint_file, write_ended
 from worker.contract.queues import AllowListedJob, QueueName, queue
 from worker.contract.requests import GenerationRequest, TrainingRequest
-from worker.contract.resources import Kind, Manifest, RequestRecord, Status
+from worker.contract.resources import Kind
 from worker.contract.results import FamilyDescription, MemoryForecast, TrainingForecast
 from worker.contract.settings import Settings
 from worker.contract.store import Store
 from worker.sources.pixels import encode_png, tile
 
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 IMAGES = 40
 
 
@@ -191,30 +188,6 @@ def forecast() -> TrainingForecast:
     )
 
 
-def write_ended(
-    store: Store,
-    kind: Kind,
-    request: dict[str, Any],
-    result: dict[str, Any] | None = None,
-    owner: str | None = None,
-    **fields: Any,
-) -> str:
-    """A resource that has ended, as a worker leaves it."""
-    record = RequestRecord(id=kind.new_id(), kind=kind, created_at=NOW, owner=owner, request=request)
-    store.write_request(record)
-    ended: dict[str, Any] = {
-        "status": Status.SUCCEEDED,
-        "started_at": NOW,
-        "finished_at": NOW,
-        "attempt": 1,
-        "progress": None,
-        "error": None,
-        "versions": {},
-    }
-    store.write_manifest(Manifest(id=record.id, kind=kind, run=1, result=result, **(ended | fields)))
-    return record.id
-
-
 @pytest.fixture
 def ended(store: Store) -> Callable[..., str]:
     """Makes resources that have ended: `ended(kind, request, result, owner=…, …)`; returns the id."""
@@ -248,21 +221,8 @@ def training(store: Store, dataset: str) -> str:
         grid = tile(np.full((16, 16, 16), 8 * step, np.uint8), 4)
         store.publish_bytes(encode_png(grid), training, f"snapshots/{step:08d}.png")
     for step in (20, 30):
-        checkpoint = CheckpointRecord(
-            step=step,
-            created_at=NOW,
-            bytes=100,
-            family="tiny16",
-            hyperparameters={},
-            image_size=16,
-            dataset=dataset,
-            dataset_sha256="0" * 64,
-            images_seen=1,
-            seconds=1.0,
-            versions={},
-        )
-        name = f"{checkpoint_name(step)}/{RECORD_FILE}"
-        store.publish_bytes(checkpoint.model_dump_json().encode(), training, name)
+        name, content = checkpoint_file(step, dataset)
+        store.publish_bytes(content, training, name)
     return training
 
 

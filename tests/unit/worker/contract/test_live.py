@@ -122,9 +122,7 @@ def test_event_ids_go_on_over_the_runs_of_a_job_and_every_run_has_its_end(live, 
     assert (store.folder(training) / EVENTS_FILE).read_text().count("\n") == 6
 
 
-def test_a_run_that_began_while_the_one_before_was_closed_is_left_alone(
-    live, store, redis, training, monkeypatch
-):
+def test_a_run_that_began_while_the_one_before_was_closed_is_left_alone(live, store, redis, training, monkeypatch):
     live.create(training, 1)
     publish = Store.publish_bytes
 
