@@ -31,6 +31,7 @@ lint: setup
 
 test: lint
 	$(BIN)/pytest --cov
+	@$(MAKE) test-faults
 
 # What happens when processes, Redis or the disk fail: docs/reliability.md
 test-faults: setup

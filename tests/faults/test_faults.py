@@ -148,8 +148,9 @@ def test_nothing_that_was_acknowledged_is_lost_with_a_killed_redis(machine, meas
     dataset = machine.prepare()
     first = machine.train(dataset)
     waiting = [machine.train(dataset, steps=20) for _ in range(5)]
-    keyed = {"url": "/v1/datasets", "json": {"source": "phantom"}, "headers": {"Idempotency-Key": "of a client"}}
+    keyed = {"url": "/v1/datasets", "json": {"source": "phantom"}, "headers": {"Idempotency-Key": "a-clients-own-key"}}
     made = machine.http.post(**keyed)
+    assert made.status_code == httpx.codes.ACCEPTED, made.text
     machine.wait_for_step(first, 25)
 
     redis.kill()
