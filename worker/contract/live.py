@@ -17,7 +17,7 @@ from redis import Redis
 from redis.client import Pipeline
 
 from worker.contract import job_counters
-from worker.contract.errors import NotFound, Problem, WrongState
+from worker.contract.errors import Problem, StoreUnavailable, WrongState
 from worker.contract.resources import TRANSITIONS, Live, Manifest, Progress, RequestRecord, Status
 from worker.contract.store import Store
 
@@ -196,13 +196,18 @@ class LiveJobs:
             transaction.delete(_job_key(resource_id))
 
         self._unless_later(resource_id, run, close)
+        self._keep_events(resource_id)
+        self._unless_later(resource_id, run, forget)
+
+    def _keep_events(self, resource_id: str) -> None:
         events = self.events(resource_id)[-EVENTS_KEPT:]
         lines = (json.dumps(asdict(event)) + "\n" for event in events)
-        self._store.publish_bytes("".join(lines).encode(), resource_id, EVENTS_FILE)
-        self._unless_later(resource_id, run, forget)
         try:
-            self._store.read_request(resource_id)
-        except NotFound:  # deleted since its manifest was written; then that file has made its folder anew
+            self._store.publish_bytes("".join(lines).encode(), resource_id, EVENTS_FILE)
+        except StoreUnavailable:
+            if self._store.has(resource_id):
+                raise
+        if not self._store.has(resource_id):  # deleted since its manifest was written; the file made its folder anew
             with suppress(FileNotFoundError):
                 self._store.delete(resource_id)
 

@@ -91,6 +91,10 @@ class Store:
     def write_request(self, record: RequestRecord) -> None:
         self._write_record(self.folder(record.id) / "request.json", record)
 
+    def has(self, resource_id: str) -> bool:
+        """Whether such a resource was asked for, and was not deleted."""
+        return (self.folder(resource_id) / "request.json").exists()
+
     def read_request(self, resource_id: str) -> RequestRecord:
         """NotFound if no such resource was ever asked for, or it was deleted."""
         try:

@@ -6,7 +6,9 @@ What the contract says is written down once more here, in a few lines without qu
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations_with_replacement
 from typing import Any
 
@@ -17,9 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from redis import Redis
 
-from worker.contract.checkpoints import RECORD_FILE, CheckpointRecord, checkpoint_name
+from ended import checkpoint_file
 from worker.contract.errors import WrongState
-from worker.contract.live import LiveJobs, utc_now
+from worker.contract.live import LiveJobs
 from worker.contract.resources import Kind, Live, Progress, Status
 from worker.contract.store import Store
 
@@ -86,21 +88,8 @@ class StandInWorker:
 
     def save(self, training: str) -> None:
         """A checkpoint, as far as the front end looks at it."""
-        record = CheckpointRecord(
-            step=CHECKPOINT_STEP,
-            created_at=utc_now(),
-            bytes=100,
-            family="tiny16",
-            hyperparameters={},
-            image_size=16,
-            dataset=Kind.DATASET.new_id(),
-            dataset_sha256=None,
-            images_seen=1,
-            seconds=1.0,
-            versions={},
-        )
-        name = f"{checkpoint_name(CHECKPOINT_STEP)}/{RECORD_FILE}"
-        self._store.publish_bytes(record.model_dump_json().encode(), training, name)
+        name, content = checkpoint_file(CHECKPOINT_STEP, Kind.DATASET.new_id())
+        self._store.publish_bytes(content, training, name)
 
     def finish(self, job: str, status: Status) -> None:
         error = WrongState("It went wrong.").problem() if status is Status.FAILED else None
@@ -310,26 +299,16 @@ def request(client: httpx.Client, verb: str, job: str) -> httpx.Response:
     return client.post(f"{path_of(job)}/{verb}")
 
 
-@pytest.fixture
-def at_once(clients: list[httpx.Client]) -> Callable[[list[str], str], list[httpx.Response]]:
-    """Lets each client ask for one thing, both at the same moment; returns the answers."""
+def at_once(*doings: Callable[[], Any]) -> list[Any]:
+    """Does several things, all at the same moment; returns what each gave."""
+    together = threading.Barrier(len(doings))
 
-    def ask(verbs: list[str], job: str) -> list[httpx.Response]:
-        together = threading.Barrier(len(verbs))
-        answers: dict[int, httpx.Response] = {}
+    def one(doing: Callable[[], Any]) -> Any:
+        together.wait()
+        return doing()
 
-        def one(client: int) -> None:
-            together.wait()
-            answers[client] = request(clients[client], verbs[client], job)
-
-        threads = [threading.Thread(target=one, args=(client,)) for client in range(len(verbs))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return [answers[client] for client in range(len(verbs))]
-
-    return ask
+    with ThreadPoolExecutor(len(doings)) as threads:
+        return list(threads.map(one, doings))
 
 
 @pytest.fixture
@@ -353,7 +332,7 @@ def training_that_is(clients, dataset, family, worker) -> Callable[[Status], str
 @pytest.mark.parametrize("status", Status)
 @pytest.mark.parametrize("verbs", [list(pair) for pair in combinations_with_replacement(VERBS, 2)], ids="+".join)
 def test_of_two_clients_at_once_one_comes_first_and_the_other_is_answered_by_what_it_made(
-    clients, at_once, training_that_is, store, worker, status, verbs
+    clients, training_that_is, store, worker, status, verbs
 ):
     def in_order(first: int) -> tuple[list[int], Status | None]:
         """The answers, and what becomes of it, if this client comes first."""
@@ -365,10 +344,31 @@ def test_of_two_clients_at_once_one_comes_first_and_the_other_is_answered_by_wha
 
     for _ in range(RACES):
         training = training_that_is(status)
-        codes = [answer.status_code for answer in at_once(verbs, training)]
+        asking = [partial(request, clients[client], verbs[client], training) for client in range(2)]
+        codes = [answer.status_code for answer in at_once(*asking)]
         seen = clients[0].get(path_of(training)).json()
         left = None if seen["status"] == MISSING else Status(seen["status"])
         assert (codes, left) in [in_order(first) for first in range(2)]
+        assert store.folder(training).exists() == (left is not None)
+        if left is Status.QUEUED:
+            worker.start(training)
+
+
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.CANCELING])
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_client_that_comes_at_once_with_the_end_of_a_job_comes_before_or_after_it(
+    clients, training_that_is, store, worker, status, verb
+):
+    asked_before, _ = VERBS[verb](Job(status))
+    asked_after, then = VERBS[verb](Job(Status.SUCCEEDED))
+    for _ in range(3 * RACES):
+        training = training_that_is(status)
+        answer, _ = at_once(
+            partial(request, clients[0], verb, training), partial(worker.finish, training, Status.SUCCEEDED)
+        )
+        seen = clients[1].get(path_of(training)).json()
+        left = None if seen["status"] == MISSING else Status(seen["status"])
+        assert (answer.status_code, left) in [(asked_before, Status.SUCCEEDED), (asked_after, then.status)]
         assert store.folder(training).exists() == (left is not None)
         if left is Status.QUEUED:
             worker.start(training)
