@@ -20,6 +20,7 @@ from typing import Any
 
 from redis import Redis
 from rq import Queue
+from rq.exceptions import StopRequested
 from rq.executions import Execution
 from rq.job import Job
 from rq.registry import StartedJobRegistry
@@ -76,7 +77,19 @@ class _RaganWorker(BaseWorker):
             return
         super().handle_job_failure(job, queue, started_job_registry, exc_string, execution)
 
+    def _shutdown(self) -> None:
+        # RQ leaves its loop by an exception out of the signal handler. Where that comes while redis-py records what it
+        # does, it is swallowed: so it is remembered, and asked for before each wait for a job.
+        self._stop_requested = True
+        super()._shutdown()  # type: ignore[no-untyped-call]
+
+    @property
+    def should_run_maintenance_tasks(self) -> bool:
+        return self._stop_requested or bool(super().should_run_maintenance_tasks)
+
     def run_maintenance_tasks(self) -> None:
+        if self._stop_requested:
+            raise StopRequested
         # A Redis that lost its data does not know its workers, who tell it no more than that they are still there.
         if not self.connection.sismember(self.redis_workers_keys, self.key):
             self.connection.delete(self.key)
@@ -111,8 +124,8 @@ class FreshProcessWorker(_RaganWorker, Worker):
 
     def run_maintenance_tasks(self) -> None:
         # RQ calls this every few seconds while it waits for a job.
-        self._have_process()
         super().run_maintenance_tasks()
+        self._have_process()
 
     def fork_work_horse(self, job: Job, queue: Any) -> None:
         process = self._have_process()

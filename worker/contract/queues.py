@@ -87,7 +87,8 @@ class FairQueue(Queue):
             if (left := until - time.monotonic()) <= 0:
                 raise DequeueTimeout(timeout, queue_key)
             if entry is None:  # the first that comes is put back where it was, for it may be one that has to wait
-                connection.blmove(queue_key, queue_key, left, "LEFT", "LEFT")  # type: ignore[arg-type]
+                # Servers before 7.0 take less than a millisecond for no limit.
+                connection.blmove(queue_key, queue_key, max(left, 0.01), "LEFT", "LEFT")  # type: ignore[arg-type]
             else:
                 time.sleep(min(left, HELD_SECONDS))
         return queue_key, entry

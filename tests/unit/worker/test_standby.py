@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from rq.exceptions import StopRequested
 
 from machine import children_of, eventually, is_alive, open_files_of
 from worker import main
@@ -166,6 +167,14 @@ def test_a_worker_whose_store_is_gone_says_so_and_waits_on(service, worker, capl
     service.store.root.unlink()
     away.rename(service.store.root)
     worker.teardown()
+
+
+def test_a_request_to_stop_is_heard_though_its_exception_is_swallowed(service, worker):
+    waiting = service.submit()
+    with pytest.raises(StopRequested):
+        worker.request_stop(signal.SIGTERM, None)
+    worker.work(logging_level="WARNING")  # without an end, if it were forgotten
+    assert worker.queues[0].get_job_ids() == [f"{waiting}-1-0"]
 
 
 def test_a_job_is_done_where_its_stage_was_loaded(service, worker, record, loaded):
