@@ -83,6 +83,7 @@ def models(as_json: bool) -> None:
     help="How an image that is not square is made so: with black beside it, or by its centre.",
 )
 @click.option("--limit", type=int, help="At most so many images.")
+@click.option("--source-split", is_flag=True, help="Keep to the parts that the source itself has.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws the limit and the split.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be selected.")
 @_no_wait
@@ -99,6 +100,7 @@ def select(
     image_size: int,
     fit: str,
     limit: int | None,
+    source_split: bool,
     seed: int,
     dry_run: bool,
     no_wait: bool,
@@ -113,6 +115,8 @@ def select(
     request: dict[str, Any] = {"where": where, "image_size": image_size, "fit": fit, "limit": limit, "seed": seed}
     if exclude:
         request["exclude"] = exclude
+    if source_split:
+        request["split"] = "source"
     with _client() as client:
         if dry_run:
             result = client.preview(source, **request)

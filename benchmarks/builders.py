@@ -15,7 +15,7 @@ from worker.fast_paths import FastPaths, for_drawing, for_training, taking
 from worker.models.base import DEFAULT, Family
 from worker.models.registry import family
 from worker.precision import Precision, computing_in, resolve
-from worker.stages.generate import Sampler, sampler_of
+from worker.sampling import Sampler, sampler_of
 from worker.trainer import Plan, Population, Trainer
 
 

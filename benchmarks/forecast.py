@@ -17,7 +17,7 @@ from worker.contract.resources import Kind
 from worker.contract.settings import Settings
 from worker.dataset import Dataset
 from worker.models.registry import family
-from worker.selection import SPLITS
+from worker.sources.base import SPLITS
 from worker.stages.foresee import foresee
 
 

@@ -25,7 +25,7 @@ from worker.fast_paths import PLAIN, FastPaths, for_drawing, taking
 from worker.models.networks.folding import fold_batch_norm
 from worker.models.registry import family
 from worker.precision import resolve
-from worker.stages.generate import slice_size
+from worker.sampling import slice_size
 
 FAMILY = "dcgan64"
 BATCHES = (16, 256)

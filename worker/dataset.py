@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.contract.errors import NotFound
-from worker.selection import SPLITS, Selection
-from worker.sources.base import SourceTable
+from worker.selection import Selection
+from worker.sources.base import SPLITS, SourceTable
 from worker.sources.cells import plain_cell, text_of
 
 IMAGES = "images.npy"

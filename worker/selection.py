@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from worker.contract.errors import FieldError, ImageUnreadable, InvalidRequest, NoUsableImages
 from worker.contract.requests import AgeRange, DatasetRequest, Split, Where
 from worker.contract.results import AttritionStep, Counts, DatasetResult
-from worker.sources.base import Source, SourceTable
+from worker.sources.base import SPLITS, Source, SourceTable
 from worker.sources.names import no_such
 from worker.sources.pixels import encode_png, fit_square, tile
 
@@ -31,7 +32,6 @@ FILE_ABSENT = "file absent"
 UNUSABLE = "unusable on reading"
 STEPS = ("impossible age", "labels", "view", "sex", "age", "flags", FILE_ABSENT, "limit")
 """What takes rows away, in this order."""
-SPLITS = ("train", "validation", "test")
 NAMES_TOLD = 20
 """Wrong names that a refusal lists: a request may hold a hundred thousand."""
 THUMBNAIL_PIXELS = 96
@@ -64,9 +64,14 @@ def select(table: SourceTable, request: DatasetRequest) -> Selection:
     """Apply the steps in their order; `request.source` is not looked at.
 
     Raises:
-        InvalidRequest: the request names labels, views, sexes or flags that the table does not know.
+        InvalidRequest: the request names labels, views, sexes or flags that the table does not know, or keeps to a
+            split of the source where there is none.
     """
     _check_names(table, request)
+    if request.split == "source" and table.splits is None:
+        raise InvalidRequest.at(
+            "#/split", 'This source does not divide its images: give fractions, such as {"train": 0.8, "test": 0.2}.'
+        )
     taken_by = np.zeros(len(table), np.uint8)
     attrition = [AttritionStep(step=ALL_ROWS, removed=0, left=len(table))]
     for number, keep in enumerate(_filters(table, request), start=1):
@@ -80,15 +85,20 @@ def select(table: SourceTable, request: DatasetRequest) -> Selection:
         rows = np.sort(drawn)
     else:
         attrition.append(_step(attrition[-1], STEPS[-1], 0))
-    return Selection(rows, assign_split(table.patients[rows], request.split, request.seed), tuple(attrition), taken_by)
+    return Selection(rows, _split(table, rows, request), tuple(attrition), taken_by)
 
 
 def without(selection: Selection, table: SourceTable, request: DatasetRequest, unusable: Sequence[int]) -> Selection:
     """The selection without rows whose picture could not be used; the split is drawn anew over those that are left."""
     rows = np.setdiff1d(selection.rows, np.array(unusable, np.int64), assume_unique=True)
     attrition = (*selection.attrition, _step(selection.attrition[-1], UNUSABLE, len(unusable)))
-    split = assign_split(table.patients[rows], request.split, request.seed)
-    return Selection(rows, split, attrition, selection.taken_by)
+    return Selection(rows, _split(table, rows, request), attrition, selection.taken_by)
+
+
+def _split(table: SourceTable, rows: NDArray[np.int64], request: DatasetRequest) -> NDArray[np.uint8]:
+    if table.splits is not None and request.split == "source":
+        return table.splits[rows]
+    return assign_split(table.patients[rows], cast("Split", request.split), request.seed)
 
 
 def assign_split(patients: NDArray[np.int64], split: Split, seed: int) -> NDArray[np.uint8]:
@@ -129,6 +139,7 @@ def summary(table: SourceTable, selection: Selection) -> DatasetResult:
     return DatasetResult(
         images=len(selection.rows),
         patients=len(np.unique(table.patients[selection.rows])),
+        patients_known=table.names_patients,
         counts=counts(table, selection),
         attrition=selection.attrition,
     )

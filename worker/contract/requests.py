@@ -91,7 +91,9 @@ class DatasetRequest(_Request):
     image_size: int = Field(64, ge=8, le=1024, description="Pixels on a side of the prepared, square images.")
     fit: Literal["pad", "crop"] = Field("pad", description="How an image that is not square is made so.")
     limit: int | None = Field(None, ge=1, le=MAX_LIMIT, description="At most so many images, drawn by `seed`.")
-    split: Split = Split()
+    split: Split | Literal["source"] = Field(
+        Split(), description="Fractions, or `source`: as the source itself divides its images, if it does."
+    )
     seed: int = Field(0, ge=0, le=2**32 - 1)
 
 

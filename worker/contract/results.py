@@ -48,6 +48,9 @@ class DatasetResult(_Result):
 
     images: int
     patients: int
+    patients_known: bool = Field(
+        True, description="False: the source names no patients, so that each image counts as one."
+    )
     counts: Counts
     attrition: tuple[AttritionStep, ...]
     skipped: Skipped | None = None

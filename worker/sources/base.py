@@ -21,6 +21,8 @@ IMPOSSIBLE_AGE = -2
 """The metadata names something that is no age at all; an age above OLDEST_POSSIBLE_AGE is kept as it is."""
 UNKNOWN = "unknown"
 """The view, sex or decade of a row whose metadata has none."""
+SPLITS = ("train", "validation", "test")
+"""The parts of a dataset."""
 OUTLIER_FLAGS = ("inverted", "not_frontal", "rotated")
 """Flags that every layout knows, since a request excludes them by default; without an outlier list none is set."""
 
@@ -50,7 +52,8 @@ class SourceTable:
 
     `labels` and `flags` are bit sets over `label_names` and `flag_names`; `views` and `sexes` index `view_names` and
     `sex_names`; `ages` are years, UNKNOWN_AGE or IMPOSSIBLE_AGE; `patients` are equal for equal patients; `present`
-    tells which rows have a picture.
+    tells which rows have a picture. `splits` holds for each row the part that the source puts it in, as an index into
+    SPLITS; None if it says nothing of that. Where the source names no patients (`names_patients`), each row is one.
     """
 
     files: Sequence[str]
@@ -65,6 +68,8 @@ class SourceTable:
     view_names: tuple[str, ...]
     sex_names: tuple[str, ...]
     flag_names: tuple[str, ...]
+    splits: NDArray[np.uint8] | None = None
+    names_patients: bool = True
 
     def __len__(self) -> int:
         return len(self.files)

@@ -10,15 +10,16 @@ A row of the metadata without a picture is normal: hardly anyone downloads all t
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.contract.errors import ImageUnreadable, SourceUnreadable
-from worker.sources.base import IMPOSSIBLE_AGE, OUTLIER_FLAGS, UNKNOWN, UNKNOWN_AGE, FolderSource, SourceTable
+from worker.sources.base import IMPOSSIBLE_AGE, OUTLIER_FLAGS, UNKNOWN_AGE, FolderSource, SourceTable
+from worker.sources.columns import codes, label_sets, values
 from worker.sources.files import check_within
 from worker.sources.pixels import PngFile
 from worker.sources.tables import read_columns
@@ -40,9 +41,6 @@ _OUTLIER_COLUMNS = (("Index",), ("Inverted",), ("Not frontal",), ("Rotated",))
 """The image, then its flags in the order of OUTLIER_FLAGS."""
 _AGE = re.compile(r"(\d{1,18})(?:\.\d*)?([YMWD]?)", re.IGNORECASE)
 _UNITS_IN_A_YEAR = {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}
-_MAX_LABELS = 64
-"""Findings are bit sets of 64 bits."""
-_MAX_CODES = 256
 
 
 class NihCxr14(FolderSource):
@@ -68,16 +66,16 @@ class NihCxr14(FolderSource):
             raise SourceUnreadable(f"{folder.name} holds no {METADATA}: put NIH's metadata beside the images.")
         files, findings, patients, ages, sexes, views = read_columns(metadata, _METADATA_COLUMNS, within=folder)
         image_folders = _locate(files, folder)
-        label_sets, label_names = _label_sets(findings, metadata)
-        view_codes, view_names = _codes(views, metadata)
-        sex_codes, sex_names = _codes(sexes, metadata)
+        findings_of, label_names = label_sets(findings, metadata.name)
+        view_codes, view_names = codes(views, metadata.name)
+        sex_codes, sex_names = codes(sexes, metadata.name)
         table = SourceTable(
             files=files,
             patients=_patients(patients, metadata),
-            labels=label_sets,
+            labels=findings_of,
             views=view_codes,
             sexes=sex_codes,
-            ages=_values(ages, _age, np.int16),
+            ages=values(ages, _age, np.int16),
             flags=_flags(files, folder),
             present=image_folders >= 0,
             label_names=label_names,
@@ -116,28 +114,6 @@ def _locate(files: Sequence[str], folder: Path) -> NDArray[np.int8]:
         except OSError as error:
             raise SourceUnreadable(f"{folder.name}/{name} cannot be listed: {error.strerror}.") from error
     return np.fromiter((place_of.get(file, -1) for file in files), np.int8, len(files))
-
-
-def _values(texts: Sequence[str], value: Callable[[str], int], kind: type[np.integer[Any]]) -> NDArray[Any]:
-    """The value of each text; metadata repeats a few texts many times, so each is looked at once."""
-    value_of = {text: value(text) for text in set(texts)}
-    return np.fromiter(map(value_of.__getitem__, texts), kind, len(texts))
-
-
-def _label_sets(findings: Sequence[str], path: Path) -> tuple[NDArray[np.uint64], tuple[str, ...]]:
-    lists = {text: [name for part in text.split("|") if (name := part.strip())] for text in set(findings)}
-    names = sorted({name for found in lists.values() for name in found})
-    if len(names) > _MAX_LABELS:
-        raise SourceUnreadable(f"{path.name} names {len(names)} findings, above the limit of {_MAX_LABELS}.")
-    bit_of = {name: 1 << bit for bit, name in enumerate(names)}
-    return _values(findings, lambda text: sum(bit_of[name] for name in set(lists[text])), np.uint64), tuple(names)
-
-
-def _codes(texts: Sequence[str], path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    names = sorted({text.strip() or UNKNOWN for text in set(texts)})
-    if len(names) > _MAX_CODES:
-        raise SourceUnreadable(f"{path.name} has {len(names)} kinds of view or sex, above the limit of {_MAX_CODES}.")
-    return _values(texts, lambda text: names.index(text.strip() or UNKNOWN), np.uint8), tuple(names)
 
 
 def _patients(texts: Sequence[str], path: Path) -> NDArray[np.int64]:

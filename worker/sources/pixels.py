@@ -68,7 +68,7 @@ class PngFile:
                 file.seek(0)
                 channels = _decode_fast(file.read())
                 if channels is not None:
-                    return _merged(channels)
+                    return merge_channels(channels)
                 file.seek(0)
                 return _decode_any(file)
         except FileNotFoundError as error:
@@ -142,10 +142,11 @@ def _grey(image: Image.Image) -> GreyImage:
         return GreyImage(np.asarray(image.convert("L")))
     if image.mode.startswith("I"):
         return GreyImage(np.asarray(image).astype(np.float32) / np.float32(257))
-    return _merged(np.asarray(image.convert("RGBA")))
+    return merge_channels(np.asarray(image.convert("RGBA")))
 
 
-def _merged(channels: NDArray[np.uint8]) -> GreyImage:
+def merge_channels(channels: NDArray[np.uint8]) -> GreyImage:
+    """One grey channel of uint8 (height, width, 1, 3 or 4): equal ones as they are, else luma by ITU-R BT.601."""
     red = channels[:, :, 0]
     if channels.shape[2] == 1:
         return GreyImage(red)

@@ -9,7 +9,8 @@ import pytest
 from worker.contract.errors import NotFound
 from worker.contract.requests import DatasetRequest
 from worker.dataset import IMAGES, ITEMS, Dataset, ImagesWriter, write_items
-from worker.selection import SPLITS, select, without
+from worker.selection import select, without
+from worker.sources.base import SPLITS
 from worker.sources.nih_cxr14 import NihCxr14
 
 

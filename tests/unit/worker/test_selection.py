@@ -13,8 +13,8 @@ from PIL import Image
 
 from worker.contract.errors import InvalidRequest, NoUsableImages
 from worker.contract.requests import DatasetRequest, Split, Where
-from worker.selection import SPLITS, STEPS, assign_split, preview, select, thumbnails
-from worker.sources.base import IMPOSSIBLE_AGE, OUTLIER_FLAGS, UNKNOWN_AGE, SourceTable
+from worker.selection import STEPS, assign_split, preview, select, thumbnails
+from worker.sources.base import IMPOSSIBLE_AGE, OUTLIER_FLAGS, SPLITS, UNKNOWN_AGE, SourceTable
 from worker.sources.nih_cxr14 import NihCxr14
 
 LABELS, VIEWS, SEXES = ("Effusion", "No Finding", "Nodule"), ("AP", "PA"), ("F", "M")

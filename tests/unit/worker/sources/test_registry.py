@@ -14,7 +14,7 @@ from worker.sources.registry import SourceCatalog, layouts
 
 
 def test_layouts_are_found_by_looking() -> None:
-    assert [layout.layout for layout in layouts()] == ["nih-cxr14", "phantom"]
+    assert [layout.layout for layout in layouts()] == ["arrays", "nih-cxr14", "phantom"]
 
 
 def test_every_folder_is_a_source_and_the_phantom_needs_none(nih_folder: Callable[..., Path], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from worker.contract.requests import GenerationRequest
 from worker.contract.resources import Kind
 from worker.contract.shards import SHARD_IMAGES, archive_name, array_name
 from worker.models import registry
-from worker.stages import generate as stage
+from worker.sampling import load_sampler
 from worker.stages.generate import generate
 
 
@@ -37,7 +37,7 @@ def training(tiny, job_context):
         images_seen=6,
         seconds=1.0,
     )
-    stage._sampler.cache_clear()
+    load_sampler.cache_clear()
     return context.resource_id
 
 
