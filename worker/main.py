@@ -60,7 +60,11 @@ class _RaganWorker(BaseWorker):
     def prepare_execution(self, job: Job) -> Execution:
         # Those of workers that died are void. RQ would look for them at the job's end, and fail: they have expired.
         self.connection.delete(job.execution_registry.key)
-        return super().prepare_execution(job)
+        execution = super().prepare_execution(job)
+        # RQ leaves that to the job's process. Should it die before, the entry would be found a minute later, and the
+        # job be queued once more.
+        self.connection.lrem(self.queues[0].intermediate_queue_key, 1, job.id)
+        return execution
 
     def handle_job_failure(
         self,

@@ -311,6 +311,7 @@ def test_a_process_killed_before_it_begins_costs_its_job_no_attempt(service, sta
     job = service.submit()
     eventually(lambda: service.started() == 1)
     os.kill(killed, signal.SIGKILL)
+    assert service.redis.llen(queue(QueueName.PREPARE, service.redis).intermediate_queue_key) == 0
     assert service.succeeded_at_once(job)
 
 
