@@ -168,21 +168,26 @@ def _field_errors(found: Sequence[Mapping[str, Any]], body: Any) -> list[FieldEr
     """One error per field: where a value may be one of several types, what each would have liked, together."""
     by_pointer: dict[str, list[str]] = {}
     for each in found:
-        sentences = by_pointer.setdefault(_pointer(each["loc"], body), [])
+        sentences = by_pointer.setdefault(_pointer(each["loc"], body, missing=each["type"] == "missing"), [])
         if (sentence := _sentence(each)) not in sentences:
             sentences.append(sentence)
     return [FieldError(pointer=pointer, detail="; or ".join(said)) for pointer, said in by_pointer.items()]
 
 
-def _pointer(location: Sequence[str | int], body: Any) -> str:
-    """Where in the body, as a JSON pointer; pydantic adds the names of tried types, which are no part of it."""
+def _pointer(location: Sequence[str | int], body: Any, *, missing: bool) -> str:
+    """Where in the body, as a JSON pointer; pydantic adds the names of tried types, which are no part of it.
+
+    What is `missing` is named last, though it is not there.
+    """
     place, *path = location
     if place != "body":
         return f"?{path[0]}" if place == "query" else f"{place}: {path[0]}"
     pointer, here = "#", body
-    for part in path:
+    for number, part in enumerate(path, start=1):
         if not isinstance(here, Mapping | list):
             break
+        if isinstance(here, Mapping) and part not in here and not (missing and number == len(path)):
+            continue
         pointer += f"/{part}"
         if isinstance(here, Mapping):
             here = here.get(part)
