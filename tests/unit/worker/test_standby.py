@@ -276,12 +276,20 @@ def started(service: Service) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
+def has_begun(pid: int) -> bool:
+    """Whether it runs its own program. Until then its worker waits for it, and would for ever if it were frozen."""
+    try:
+        return b"worker.standby" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False
+
+
 def process_in_waiting(worker: subprocess.Popen[bytes], after: int = 0) -> int:
     """The pid of the only process of a worker, once it is another one than `after`."""
 
     def only_one() -> list[int]:
         pids = children_of(worker.pid)
-        return pids if len(pids) == 1 and after not in pids else []
+        return pids if len(pids) == 1 and after not in pids and has_begun(pids[0]) else []
 
     (pid,) = eventually(only_one)
     return int(pid)
