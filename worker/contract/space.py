@@ -26,13 +26,16 @@ def check_room(root: Path, needed: int) -> None:
 
     What other jobs are about to write is not counted: a job may still run out of room.
     """
-    if shutil.disk_usage(_existing(root)).free < needed:
-        raise disk_full(root, needed)
+    if (free := _free(root)) < needed:
+        raise _disk_full(needed, free)
 
 
 def disk_full(root: Path, needed: int) -> DiskFull:
     """The error of work that takes `needed` bytes of the store at `root`, with what is free there now."""
-    free = shutil.disk_usage(_existing(root)).free
+    return _disk_full(needed, _free(root))
+
+
+def _disk_full(needed: int, free: int) -> DiskFull:
     return DiskFull(
         f"The disk of the store is full: {_size(needed)} are needed and {_size(free)} are free. "
         "Delete what is not needed any more, or ask for less."
@@ -47,9 +50,9 @@ def trouble(root: Path, error: OSError, needed: int) -> StoreUnavailable:
     return StoreUnavailable(f"The file{name} could not be read or written ({error.strerror}): mend the disk of {root}.")
 
 
-def _existing(folder: Path) -> Path:
-    """The folder, or what there is of the way to it: the store is made when it is first written to."""
-    return next(each for each in (folder, *folder.parents) if each.exists())
+def _free(root: Path) -> int:
+    """Bytes, also where the store, which is made when it is first written to, is not there yet."""
+    return shutil.disk_usage(next(each for each in (root, *root.parents) if each.exists())).free
 
 
 def _size(count: int) -> str:

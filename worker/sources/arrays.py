@@ -43,6 +43,7 @@ ARCHIVES = "*.npz"
 LABEL_NAMES = "label_names.txt"
 PREFIXES = ("train_", "val_", "test_")
 """What MedMNIST calls the parts, in the order of SPLITS."""
+ANY_PREFIX = ("", *PREFIXES)
 COLUMNS = ("labels", "patients", "ages", "sexes", "views")
 MAX_PACKED_BYTES = 2**31
 """Of one array within an NPZ file, which has to be unpacked whole."""
@@ -150,7 +151,7 @@ class Arrays(FolderSource):
 
     @classmethod
     def recognises(cls, folder: Path) -> bool:
-        return bool(_archives(folder)) or any((folder / f"{prefix}images.npy").exists() for prefix in ("", *PREFIXES))
+        return bool(_archives(folder)) or any((folder / f"{prefix}images.npy").exists() for prefix in ANY_PREFIX)
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -161,7 +162,7 @@ class Arrays(FolderSource):
 
     @classmethod
     def watched(cls, folder: Path) -> Iterable[Path]:
-        names = [f"{prefix}{name}.npy" for prefix in ("", *PREFIXES) for name in ("images", *COLUMNS)]
+        names = [f"{prefix}{name}.npy" for prefix in ANY_PREFIX for name in ("images", *COLUMNS)]
         return [folder, *_archives(folder), folder / LABEL_NAMES, *(folder / name for name in names)]
 
     def image(self, row: int) -> ArrayImage:
