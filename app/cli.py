@@ -108,7 +108,9 @@ def api(host: str, port: int, insecure: bool) -> None:
 
 
 @main.command()
-@click.option("--queue", required=True, type=click.Choice(["prepare", "train", "generate"]), help="What it works on.")
+@click.option(
+    "--queue", required=True, type=click.Choice(["prepare", "train", "generate", "evaluate"]), help="What it works on."
+)
 def worker(queue: str) -> None:
     """Run one worker, with the Redis server at REDIS_URL."""
     # Another program, not an import: this package stays free of what trains.

@@ -14,13 +14,14 @@ from fastapi.responses import JSONResponse, Response
 
 from app import media
 from app.archives import Archive
+from app.checkpoints import chosen_checkpoint
 from app.parts import Part, in_file, in_memory, made_when_read
 from app.routes.bodies import check_body
 from app.routes.downloads import Asked, responses, send
 from app.routes.resources import OF_ANY_ADDRESS, PROBLEMS, DryRun, SentBy, Wait, check_kind, submit, submitted
 from app.services import Services, Use
-from worker.contract.checkpoints import CheckpointRecord, list_records
-from worker.contract.errors import InvalidRequest, NotFound, WrongState
+from worker.contract.checkpoints import CheckpointRecord
+from worker.contract.errors import InvalidRequest, NotFound
 from worker.contract.requests import GenerationRequest
 from worker.contract.resources import Kind, Resource
 from worker.contract.shards import SHARD_IMAGES, archive_name, array_name, image_name
@@ -105,14 +106,8 @@ def _resolve(use: Services, request: GenerationRequest) -> tuple[GenerationReque
     if request.labels is not None and not use.families.get(training.request["model"]["family"]).takes_labels:
         family = training.request["model"]["family"]
         raise InvalidRequest.at("#/labels", f"{family} was trained without labels: leave `labels` out.")
-    records = {each.step: each for each in list_records(use.store.folder(request.training))}
-    if not records:
-        raise WrongState(f"{request.training} has no checkpoint to draw from yet: wait for its first, or its end.")
-    step = max(records) if request.checkpoint == "latest" else request.checkpoint
-    if step not in records:
-        kept = ", ".join(map(str, records))
-        raise InvalidRequest.at("#/checkpoint", f"There is no checkpoint at step {step}: kept are {kept}.")
-    return request.model_copy(update={"checkpoint": step}), records[step]
+    checkpoint = chosen_checkpoint(use.store, request.training, request.checkpoint)
+    return request.model_copy(update={"checkpoint": checkpoint.step}), checkpoint
 
 
 def _finished(use: Services, resource_id: str) -> tuple[Resource, Path]:

@@ -49,6 +49,7 @@ LINKS: dict[Kind, dict[str, str]] = {
         "checkpoints": "checkpoints",
     },
     Kind.GENERATION: {"images": "images"},
+    Kind.EVALUATION: {"grid": "grid.png", "nearest": "nearest.png"},
 }
 """What hangs below a kind of resource, beside what hangs below all of them."""
 
@@ -83,9 +84,9 @@ _SUBMITTED: dict[int | str, dict[str, Any]] = {
 }
 
 
-def submitted(dry_run: type[DryRun[Any, Any]]) -> dict[int | str, dict[str, Any]]:
-    """What a POST that makes a resource may answer."""
-    return _SUBMITTED | {200: _SUBMITTED[200] | {"model": Resource | dry_run}}
+def submitted(dry_run: type[DryRun[Any, Any]] | None = None) -> dict[int | str, dict[str, Any]]:
+    """What a POST that makes a resource may answer, with what a dry run of it gives if there is one."""
+    return _SUBMITTED | {200: _SUBMITTED[200] | {"model": Resource | dry_run if dry_run else Resource}}
 
 
 class Page(BaseModel):

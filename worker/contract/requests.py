@@ -10,6 +10,10 @@ MAX_STEPS = 10_000_000
 """Steps that one training may have."""
 MAX_LIMIT = 10_000_000
 """Images that the limit of a dataset may be; the largest collections have a tenth of it."""
+MIN_EVALUATED, MAX_EVALUATED = 40, 50_000
+"""Images of either kind that an evaluation may compare: with fewer, no distance says anything."""
+MIN_EVALUATED_PIXELS = 16
+"""On a side: of smaller images there is no texture to compare."""
 OLDEST_POSSIBLE_AGE = 120
 """Years; early editions of the NIH metadata list ages such as 414."""
 
@@ -168,3 +172,25 @@ class GenerationRequest(_Request):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16 is faster where the hardware has it, and some grey levels off."
     )
+
+
+class EvaluationRequest(_Request):
+    """Compare synthetic images of a training with real ones of its dataset."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"training": "tr_01k00000000000000000000000", "count": 2048, "reference": "validation", "seed": 7}
+            ]
+        }
+    )
+
+    training: str
+    checkpoint: Literal["latest"] | int = Field("latest", description="A step, or the newest.")
+    count: int = Field(
+        2048, ge=MIN_EVALUATED, le=MAX_EVALUATED, description="Synthetic images, and real ones at the most."
+    )
+    reference: Literal["train", "validation", "test"] = Field(
+        "validation", description="The part of the dataset that the synthetic images are compared with."
+    )
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="Draws the synthetic images, and samples of real ones.")

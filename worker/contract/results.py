@@ -124,6 +124,40 @@ class GenerationResult(_Result):
     provenance: dict[str, str]
 
 
+class FeatureInfo(_Result):
+    """What images were compared by."""
+
+    extractor: str = Field(examples=["pixels"])
+    dimensions: int
+    fitted_on: str
+    comparable_with_published: bool = Field(description="Whether distances may stand beside those in papers.")
+
+
+class Measurement(_Result):
+    """A metric's numbers, beside those that real images have among themselves: no generator can be asked for less."""
+
+    value: dict[str, Any]
+    floor: dict[str, Any] | None = Field(
+        description="Between two halves of the real images, null where there are too few of them."
+    )
+    floor_images: int | None = Field(description="Images in each of the halves.")
+
+
+class EvaluationResult(_Result):
+    """How synthetic images compare with real ones. Lower is better for distances, higher for shares."""
+
+    checkpoint: int
+    image_size: int
+    synthetic: int = Field(description="Images compared.")
+    real: int = Field(description="Images they were compared with.")
+    reference: str
+    features: FeatureInfo
+    metrics: dict[str, Measurement]
+    memorisation: dict[str, Any] | None = Field(description="Null where there are too few real images to tell.")
+    caveats: tuple[str, ...] = Field(description="What to know before any of it is repeated.")
+    seconds: float
+
+
 class FamilyDescription(_Result):
     """What a worker publishes of a family, so that the front end can offer it and check requests against it."""
 

@@ -1,0 +1,145 @@
+"""An evaluation from end to end: what is told, beside what, and what is said where it cannot be told."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from worker.context import StopRequested
+from worker.contract.checkpoints import latest
+from worker.contract.errors import CheckpointMissing, InvalidRequest
+from worker.contract.requests import EvaluationRequest, TrainingRequest
+from worker.contract.resources import Kind
+from worker.contract.results import EvaluationResult
+from worker.dataset import Dataset
+from worker.sources.phantom import Phantom
+from worker.sources.pixels import PngFile, fit_square
+from worker.stages import evaluate as stage
+from worker.stages.evaluate import evaluate
+from worker.stages.train import train
+
+SIZE = 28
+TRAINED, VALIDATED, TESTED = 120, 90, 20
+COUNT = 100
+METRICS = {
+    *("frechet_distance", "kernel_distance", "precision_recall", "density_coverage"),
+    *("sliced_wasserstein_distance", "diversity", "intensity_distance", "spectral_distance"),
+}
+
+
+@pytest.fixture(scope="module")
+def images() -> NDArray[np.uint8]:
+    """Drawn radiographs, each another one."""
+    source = Phantom()
+    rows = np.linspace(0, len(source.table) - 1, TRAINED + VALIDATED + TESTED).astype(int)
+    return np.stack([fit_square(source.image(int(row)).read(), SIZE, "pad") for row in rows])
+
+
+@pytest.fixture
+def dataset(images: NDArray[np.uint8]) -> Dataset:
+    return Dataset(Path(), images, np.repeat(np.array([0, 1, 2], np.uint8), [TRAINED, VALIDATED, TESTED]))
+
+
+@pytest.fixture
+def training(job_context: Callable[..., Any], dataset: Dataset) -> str:
+    """The id of a training of two steps, whose images are little more than noise."""
+    context = job_context(Kind.TRAINING.new_id())
+    request = TrainingRequest(
+        dataset=Kind.DATASET.new_id(),
+        model={"family": "minuscule28", "hyperparameters": {"width": 0.05}},
+        steps=2,
+        batch_size=4,
+    )
+    train(request, dataset, context)
+    assert latest(context.store.folder(context.resource_id)).step == 2
+    return str(context.resource_id)
+
+
+def run(context: Any, dataset: Dataset, training: str, **more: Any) -> EvaluationResult:
+    asked = EvaluationRequest(**{"training": training, "checkpoint": 2, "count": COUNT} | more)
+    return evaluate(asked, dataset, context)
+
+
+def test_every_metric_is_told_beside_its_floor_and_the_pictures_are_published(job_context, dataset, training) -> None:
+    context = job_context(Kind.EVALUATION.new_id())
+    result = run(context, dataset, training)
+    assert (result.synthetic, result.real, result.reference) == (COUNT, VALIDATED, "validation")
+    assert (result.features.extractor, result.features.comparable_with_published) == ("pixels", False)
+    assert result.metrics.keys() == METRICS
+    for measured in result.metrics.values():
+        assert measured.floor is not None
+        assert measured.floor.keys() == measured.value.keys()
+        assert measured.floor_images == VALIDATED // 2
+    far = result.metrics["frechet_distance"]
+    assert far.value["distance"] > 10 * far.floor["distance"]
+    assert result.metrics["precision_recall"].value["recall"] < 0.1
+    assert result.memorisation["copies"] == 0
+    assert "'pixels'" in result.caveats[0]
+    json.dumps(result.model_dump(mode="json"), allow_nan=False)
+
+    folder = context.store.folder(context.resource_id)
+    assert PngFile(folder / "grid.png").read().pixels.shape[0] > 4 * SIZE
+    assert PngFile(folder / "nearest.png").read().pixels.size
+    phases = [report.phase for report in context.reporter.reports]
+    assert list(dict.fromkeys(phases)) == ["generate", "evaluate", "memorisation"]
+
+
+def test_equal_requests_have_equal_results(job_context, dataset, training) -> None:
+    first, second = (run(job_context(Kind.EVALUATION.new_id()), dataset, training, seed=3) for _ in range(2))
+    assert first.model_copy(update={"seconds": 0.0}) == second.model_copy(update={"seconds": 0.0})
+
+
+def test_real_images_are_as_near_as_their_floor_and_training_images_are_found_out(
+    job_context, dataset, training, monkeypatch
+) -> None:
+    def give(images: NDArray[np.uint8]) -> None:
+        monkeypatch.setattr(stage, "_synthetic_images", lambda *_: images)
+
+    give(dataset.images[dataset.indices("validation")])
+    real = run(job_context(Kind.EVALUATION.new_id()), dataset, training)
+    assert real.metrics["frechet_distance"].value["distance"] == pytest.approx(0, abs=1e-6)
+    give(dataset.images[dataset.indices("train")])
+    copied = run(job_context(Kind.EVALUATION.new_id()), dataset, training)
+    assert copied.memorisation["copies"] == TRAINED
+    assert [pair["correlation"] for pair in copied.memorisation["worst"]] == pytest.approx([1] * 10)
+
+
+@pytest.mark.parametrize(
+    ("request_", "sentence"),
+    [({"reference": "test"}, f"has {TESTED} images, and an evaluation needs 40")],
+)
+def test_what_cannot_be_compared_is_refused(job_context, dataset, training, request_, sentence) -> None:
+    with pytest.raises(InvalidRequest, match=sentence):
+        run(job_context(Kind.EVALUATION.new_id()), dataset, training, **request_)
+
+
+def test_images_that_are_too_small_are_refused(job_context, dataset, training) -> None:
+    small = Dataset(Path(), dataset.images[:, :8, :8], dataset.splits)
+    with pytest.raises(InvalidRequest, match="are 8 pixels on a side"):
+        run(job_context(Kind.EVALUATION.new_id()), small, training)
+
+
+def test_with_few_real_images_there_is_no_floor_and_none_held_out_no_search_for_copies(
+    job_context, dataset, training
+) -> None:
+    few = Dataset(Path(), dataset.images[:60], np.zeros(60, np.uint8))
+    context = job_context(Kind.EVALUATION.new_id())
+    result = run(context, few, training, reference="train")
+    assert {measured.floor for measured in result.metrics.values()} == {None}
+    assert result.memorisation is None
+    assert any("0 held-out images are too few" in caveat for caveat in result.caveats)
+    assert not (context.store.folder(context.resource_id) / "nearest.png").exists()
+
+
+def test_a_stop_is_heard(job_context, dataset, training) -> None:
+    with pytest.raises(StopRequested):
+        run(job_context(Kind.EVALUATION.new_id(), stop_after=1), dataset, training)
+
+
+def test_a_checkpoint_that_is_gone_is_told(job_context, dataset, training) -> None:
+    with pytest.raises(CheckpointMissing):
+        run(job_context(Kind.EVALUATION.new_id()), dataset, training, checkpoint=7)

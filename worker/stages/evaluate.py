@@ -1,0 +1,215 @@
+"""Compares synthetic images of a training with real ones of its dataset: how near, how varied, and whether copied.
+
+Every metric is told beside its floor, what real images have among themselves, and all that makes a number doubtful is
+told in a sentence.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.context import JobContext, StopRequested
+from worker.contract.errors import CheckpointMissing, InvalidRequest
+from worker.contract.requests import MIN_EVALUATED, MIN_EVALUATED_PIXELS, EvaluationRequest
+from worker.contract.results import EvaluationResult, FeatureInfo, Measurement
+from worker.dataset import Dataset
+from worker.devices import device_names
+from worker.draws import latent_points
+from worker.fast_paths import for_drawing
+from worker.metrics.density_coverage import density_coverage
+from worker.metrics.features import PixelComponents
+from worker.metrics.floor import floor
+from worker.metrics.frechet_distance import frechet_distance
+from worker.metrics.intensity_histogram import intensity_distance
+from worker.metrics.kernel_distance import kernel_distance
+from worker.metrics.memorisation import memorisation, worst_pairs_grid
+from worker.metrics.power_spectrum import spectral_distance
+from worker.metrics.precision_recall import precision_recall
+from worker.metrics.sliced_wasserstein import sliced_wasserstein_distance
+from worker.metrics.structural_similarity import diversity
+from worker.sampling import load_sampler
+from worker.sources.pixels import encode_png, tile
+
+DRAWN_AT_ONCE = 256
+"""Images between two looks whether to stop."""
+GRID_IMAGES, GRID_COLUMNS = 32, 8
+"""Of each kind in the picture: synthetic ones above, real ones below."""
+FITTED_ON = 20_000
+"""Images of the training set that features are fitted on, at the most: they are held as floating-point numbers."""
+SEARCHED_FOR = 2_000
+"""Synthetic images whose nearest training image is looked for, and as many held-out ones: all training images are."""
+
+Metric = Callable[[NDArray[Any], NDArray[Any]], Any]
+
+
+def evaluate(
+    request: EvaluationRequest, dataset: Dataset, context: JobContext, *, clock: Callable[[], float] = time.monotonic
+) -> EvaluationResult:
+    """Draw images, compare them, and publish two pictures: a grid, and the pairs that look most like copies.
+
+    Raises:
+        InvalidRequest: the reference has too few images, or they are too small.
+        CheckpointMissing: the checkpoint is not kept any more.
+        StopRequested: the job was told to stop.
+    """
+    if not isinstance(request.checkpoint, int):
+        raise CheckpointMissing("The checkpoint was not resolved when the evaluation was asked for.")
+    if dataset.image_size < MIN_EVALUATED_PIXELS:
+        raise InvalidRequest.at(
+            "#/training",
+            f"Its images are {dataset.image_size} pixels on a side, and an evaluation needs {MIN_EVALUATED_PIXELS}.",
+        )
+    began = clock()
+    real = _real_images(request, dataset)
+    synthetic = _synthetic_images(request, request.checkpoint, context)
+    context.need_room(4 * GRID_IMAGES * dataset.image_size**2)
+    chance = np.random.default_rng(request.seed)
+    training = dataset.indices("train")
+    fitted = dataset.images[np.sort(chance.permutation(training)[:FITTED_ON])]
+    extractor = PixelComponents(fitted, seed=request.seed)
+    measured, caveats = _measure(real, synthetic, extractor, request.seed, context)
+    copied = _copies(request, dataset, synthetic, caveats, context)
+    _publish_grid(synthetic, real, context)
+    return EvaluationResult(
+        checkpoint=request.checkpoint,
+        image_size=dataset.image_size,
+        synthetic=len(synthetic),
+        real=len(real),
+        reference=request.reference,
+        features=FeatureInfo(
+            extractor=extractor.name,
+            dimensions=extractor.dimensions,
+            fitted_on=extractor.fitted_on,
+            comparable_with_published=extractor.comparable_with_published,
+        ),
+        metrics=measured,
+        memorisation=copied,
+        caveats=tuple(caveats),
+        seconds=round(clock() - began, 3),
+    )
+
+
+def _real_images(request: EvaluationRequest, dataset: Dataset) -> NDArray[np.uint8]:
+    """Up to `count` images of the reference, drawn by the seed."""
+    indices = dataset.indices(request.reference)
+    if len(indices) < MIN_EVALUATED:
+        raise InvalidRequest.at(
+            "#/reference",
+            f"The part {request.reference!r} of the dataset has {len(indices)} images, and an evaluation needs "
+            f"{MIN_EVALUATED}: take another part, or make a dataset with a larger one.",
+        )
+    chosen = np.random.default_rng(request.seed).permutation(indices)[: request.count]
+    return np.asarray(dataset.images[np.sort(chosen)])
+
+
+def _synthetic_images(request: EvaluationRequest, checkpoint: int, context: JobContext) -> NDArray[np.uint8]:
+    """Those that a generation with this seed draws first."""
+    fast_paths = for_drawing(context.settings.fast_paths, device_names(context.settings.cpu_devices)[0])
+    training = context.store.folder(request.training)
+    sample, latent_size, _ = load_sampler(training, checkpoint, "float32", fast_paths)
+    parts = []
+    for first in range(0, request.count, DRAWN_AT_ONCE):
+        _stop_if_told(context)
+        size = min(DRAWN_AT_ONCE, request.count - first)
+        parts.append(sample(latent_points(request.seed, first, size, latent_size)))
+        context.progress("generate", first + size, request.count, "images")
+    return np.concatenate(parts)
+
+
+def _measure(
+    real: NDArray[np.uint8], synthetic: NDArray[np.uint8], extractor: PixelComponents, seed: int, context: JobContext
+) -> tuple[dict[str, Measurement], list[str]]:
+    """Every metric with its floor, and the warnings that they gave."""
+    over_features: Mapping[str, Metric] = {
+        "frechet_distance": frechet_distance,
+        "kernel_distance": partial(kernel_distance, seed=seed),
+        "precision_recall": precision_recall,
+        "density_coverage": density_coverage,
+    }
+    over_images: Mapping[str, Metric] = {
+        "sliced_wasserstein_distance": partial(_equally_many, partial(sliced_wasserstein_distance, seed=seed)),
+        "diversity": partial(diversity, seed=seed),
+        "intensity_distance": intensity_distance,
+        "spectral_distance": spectral_distance,
+    }
+    measured: dict[str, Measurement] = {}
+    caveats = []
+    if not extractor.comparable_with_published:
+        caveats.append(
+            f"Distances are over the features {extractor.name!r}, not over those of published ones: compare them with "
+            "each other and with their floor alone."
+        )
+    everything = len(over_features) + len(over_images)
+    for metrics, sets in ((over_features, (extractor(real), extractor(synthetic))), (over_images, (real, synthetic))):
+        for name, metric in metrics.items():
+            _stop_if_told(context)
+            context.progress("evaluate", len(measured), everything, "metrics")
+            value = asdict(metric(*sets))
+            if warning := value.pop("warning", None):
+                caveats.append(str(warning))
+            measured[name] = _with_floor(value, sets[0], metric, seed, len(synthetic))
+    context.progress("evaluate", everything, everything, "metrics")
+    return measured, caveats
+
+
+def _with_floor(value: dict[str, Any], real: NDArray[Any], metric: Metric, seed: int, images: int) -> Measurement:
+    if len(real) < 2 * MIN_EVALUATED:
+        return Measurement(value=value, floor=None, floor_images=None)
+    among_real = floor(real, metric, seed=seed, images=images)
+    lowest = asdict(among_real.result)
+    lowest.pop("warning", None)
+    return Measurement(value=value, floor=lowest, floor_images=among_real.images)
+
+
+def _equally_many(metric: Metric, real: NDArray[Any], synthetic: NDArray[Any]) -> Any:
+    """Of a metric that takes as many images of one kind as of the other; those that come first, for both are drawn."""
+    images = min(len(real), len(synthetic))
+    return metric(real[:images], synthetic[:images])
+
+
+def _copies(
+    request: EvaluationRequest,
+    dataset: Dataset,
+    synthetic: NDArray[np.uint8],
+    caveats: list[str],
+    context: JobContext,
+) -> dict[str, Any] | None:
+    """Whether synthetic images are copies of training images, and the picture of the pairs that look most like it."""
+    held_out = dataset.indices("validation" if request.reference == "train" else request.reference)
+    if len(held_out) < MIN_EVALUATED:
+        caveats.append(
+            f"Whether training images were copied is not told: {len(held_out)} held-out images are too few to say how "
+            "near real images come to them."
+        )
+        return None
+    _stop_if_told(context)
+    context.progress("memorisation", 0, None, "images")
+    chosen = np.random.default_rng(request.seed).permutation(held_out)[:SEARCHED_FOR]
+    training = dataset.images[dataset.indices("train")]
+    some = synthetic[:SEARCHED_FOR]
+    found = memorisation(some, training, np.asarray(dataset.images[np.sort(chosen)]), seed=request.seed)
+    grid = worst_pairs_grid(found.worst, some, training)
+    context.store.publish_bytes(encode_png(grid, _TEXT), context.resource_id, "nearest.png")
+    told = asdict(found)
+    if warning := told.pop("warning"):
+        caveats.append(str(warning))
+    return told
+
+
+_TEXT = {"Synthetic": "in part", "Software": "RaGAN"}
+
+
+def _publish_grid(synthetic: NDArray[np.uint8], real: NDArray[np.uint8], context: JobContext) -> None:
+    rows = min(GRID_IMAGES, len(real), len(synthetic)) // GRID_COLUMNS * GRID_COLUMNS
+    images = np.concatenate([synthetic[:rows], real[:rows]])
+    context.store.publish_bytes(encode_png(tile(images, GRID_COLUMNS), _TEXT), context.resource_id, "grid.png")
+
+
+def _stop_if_told(context: JobContext) -> None:
+    if context.should_stop():
+        raise StopRequested
