@@ -238,12 +238,63 @@ def generate(
 
 
 @click.command()
+@click.argument("training")
+@click.option("--checkpoint", type=int, help="A step; default: the newest.")
+@click.option("--count", type=int, default=2048, show_default=True, help="Synthetic images, and real ones at the most.")
+@click.option(
+    "--reference",
+    type=click.Choice(["train", "validation", "test"]),
+    default="validation",
+    show_default=True,
+    help="The part of the dataset to compare with.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws the images of either kind.")
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Save the pictures and the data card in this folder.",
+)
+@_no_wait
+@as_json_option
+@explained
+def evaluate(
+    training: str,
+    checkpoint: int | None,
+    count: int,
+    reference: str,
+    seed: int,
+    output: Path | None,
+    no_wait: bool,
+    as_json: bool,
+) -> None:
+    """Compare synthetic images of TRAINING with real ones, and look for copies."""
+    if output and no_wait:
+        raise click.UsageError("--output needs the pictures, so it cannot go with --no-wait.")
+    with _client() as client:
+        made = _run_job(
+            "evaluate",
+            as_json,
+            lambda bar: client.evaluate(
+                training,
+                checkpoint="latest" if checkpoint is None else checkpoint,
+                count=count,
+                reference=reference,
+                seed=seed,
+                wait=not no_wait,
+                on_progress=bar,
+            ),
+        )
+        if output:
+            _save_evaluation(client, made, output)
+
+
+@click.command()
 @click.argument("resource")
 @click.option("--wait", is_flag=True, help="Watch it until it ends.")
 @as_json_option
 @explained
 def status(resource: str, wait: bool, as_json: bool) -> None:
-    """Show how a dataset, training or generation is doing."""
+    """Show how a dataset, training, generation or evaluation is doing."""
     with _client() as client:
         if wait:
             _run_job("wait", as_json, lambda bar: client.wait(resource, on_progress=bar))
@@ -273,7 +324,7 @@ def cancel(resource: str, as_json: bool) -> None:
         _show_resource(client.cancel(resource), as_json)
 
 
-VERBS = (sources, models, select, train, resume, generate, status, cancel)
+VERBS = (sources, models, select, train, resume, generate, evaluate, status, cancel)
 
 
 def _client() -> "Client":
@@ -310,10 +361,24 @@ def _run_job(title: str, as_json: bool, job: "Callable[[JobProgress], dict[str, 
     return resource
 
 
-def _show_resource(resource: dict[str, Any], as_json: bool) -> None:
-    from app.display import resource_table
+def _save_evaluation(client: "Client", evaluation: dict[str, Any], folder: Path) -> None:
+    """The picture of both kinds of images, that of the likeliest copies if they were looked for, and the card."""
+    folder.mkdir(parents=True, exist_ok=True)
+    searched = evaluation["result"]["memorisation"] is not None
+    for link in ("grid", "nearest", "card") if searched else ("grid", "card"):
+        path = evaluation["links"][link]
+        saved = client.download(path, folder / path.rpartition("/")[2])
+        click.echo(f"saved {saved}", err=True)
 
-    show(resource, as_json, lambda: [resource_table(resource)])
+
+def _show_resource(resource: dict[str, Any], as_json: bool) -> None:
+    from app.display import evaluation_report, resource_table
+
+    def report() -> list[Any]:
+        evaluated = resource["kind"] == "evaluation" and resource["result"]
+        return [resource_table(resource), *(evaluation_report(resource["result"]) if evaluated else ())]
+
+    show(resource, as_json, report)
 
 
 def show(data: Any, as_json: bool, tables: Callable[[], list[Any]]) -> None:

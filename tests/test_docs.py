@@ -19,9 +19,23 @@ from app.main import create_app
 from documents import API, CONTAINERS, DOCUMENTS, README, ROOT, Document, code, ragan_commands
 from worker.contract import errors
 from worker.contract.errors import InvalidRequest
-from worker.contract.requests import DatasetRequest, GenerationRequest, ModelChoice, TrainingRequest, Where
+from worker.contract.requests import (
+    DatasetRequest,
+    EvaluationRequest,
+    GenerationRequest,
+    ModelChoice,
+    TrainingRequest,
+    Where,
+)
 from worker.contract.resources import Progress, Resource
-from worker.contract.results import DatasetResult, FamilyDescription, GenerationResult, TrainingForecast, TrainingResult
+from worker.contract.results import (
+    DatasetResult,
+    EvaluationResult,
+    FamilyDescription,
+    GenerationResult,
+    TrainingForecast,
+    TrainingResult,
+)
 from worker.contract.settings import Settings
 from worker.sources.registry import SourceSummary
 
@@ -30,6 +44,7 @@ BODIES: Mapping[str, type[BaseModel]] = {
     "/v1/datasets": DatasetRequest,
     "/v1/trainings": TrainingRequest,
     "/v1/generations": GenerationRequest,
+    "/v1/evaluations": EvaluationRequest,
 }
 FIELDS: Mapping[tuple[str, str], type[BaseModel]] = {
     ("Datasets", "field"): DatasetRequest,
@@ -37,6 +52,7 @@ FIELDS: Mapping[tuple[str, str], type[BaseModel]] = {
     ("Trainings", "field"): TrainingRequest,
     ("Trainings", "field of `model`"): ModelChoice,
     ("Generations", "field"): GenerationRequest,
+    ("Evaluations", "field"): EvaluationRequest,
 }
 """Whose fields a table lists, by section and header."""
 EXAMPLES: Mapping[str, type[BaseModel]] = {
@@ -48,6 +64,7 @@ EXAMPLES: Mapping[str, type[BaseModel]] = {
     "Trainings": TrainingResult,
     "What a training would take": TrainingForecast,
     "Generations": GenerationResult,
+    "Evaluations": EvaluationResult,
     "System": WorkerInfo,
 }
 """What the one JSON example of a section is an example of."""

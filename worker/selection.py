@@ -134,20 +134,23 @@ def counts(table: SourceTable, selection: Selection) -> Counts:
     )
 
 
-def summary(table: SourceTable, selection: Selection) -> DatasetResult:
+def summary(source: Source, selection: Selection) -> DatasetResult:
     """A selection as a dataset's result, as far as it is known without its images."""
+    table = source.table
     return DatasetResult(
         images=len(selection.rows),
         patients=len(np.unique(table.patients[selection.rows])),
         patients_known=table.names_patients,
         counts=counts(table, selection),
         attrition=selection.attrition,
+        licence=source.terms.licence,
+        citation=source.terms.citation,
     )
 
 
 def preview(source: Source, request: DatasetRequest) -> DatasetResult:
     """What a dataset would be, without a look at any image: the dry run."""
-    return summary(source.table, select(source.table, request))
+    return summary(source, select(source.table, request))
 
 
 def thumbnails(source: Source, where: Where, count: int, seed: int = 0) -> bytes:

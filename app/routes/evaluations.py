@@ -1,25 +1,34 @@
 """Evaluations: how synthetic images compare with real ones."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
-from fastapi.responses import Response
+from fastapi import APIRouter, Depends, Query
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, Response
 
-from app import media
+from app import cards, media
+from app.card_facts import collect
 from app.checkpoints import chosen_checkpoint
-from app.parts import in_file
+from app.parts import in_file, in_memory
 from app.routes.bodies import check_body
 from app.routes.downloads import Asked, responses, send
-from app.routes.resources import OF_ANY_ADDRESS, PROBLEMS, SentBy, Wait, check_kind, submit, submitted
+from app.routes.resources import OF_ANY_ADDRESS, PROBLEMS, DryRun, SentBy, Wait, check_kind, submit, submitted
+from app.security_headers import POLICY
 from app.services import Services, Use
 from worker.contract.errors import InvalidRequest, NotFound
 from worker.contract.requests import MIN_EVALUATED, MIN_EVALUATED_PIXELS, EvaluationRequest
 from worker.contract.resources import Kind, Resource
+from worker.contract.results import EvaluationForecast
+from worker.contract.space import check_room, evaluation_bytes
 
 router = APIRouter(
     prefix="/v1/evaluations", tags=["evaluations"], responses=OF_ANY_ADDRESS, dependencies=[Depends(check_body)]
 )
+
+
+class EvaluationDryRun(DryRun[EvaluationRequest, EvaluationForecast]):
+    """What an evaluation would compare."""
 
 
 @router.post(
@@ -27,13 +36,24 @@ router = APIRouter(
     status_code=202,
     summary="Compare synthetic images with real ones",
     response_model=Resource,
-    responses=submitted(),
+    responses=submitted(EvaluationDryRun),
 )
-async def create_evaluation(use: Use, request: EvaluationRequest, patience: Wait, sender: SentBy) -> Any:
+async def create_evaluation(
+    use: Use,
+    request: EvaluationRequest,
+    patience: Wait,
+    sender: SentBy,
+    dry_run: Annotated[bool, Query(description="Only say what would be compared.")] = False,
+) -> Any:
     """Queue an evaluation: distances, variety, and whether training images were copied."""
+    if dry_run:
+        resolved, expected = await run_in_threadpool(_resolve, use, request)
+        return JSONResponse(EvaluationDryRun(request=resolved, result=expected).model_dump(mode="json"))
 
     def checked() -> EvaluationRequest:
-        return _resolve(use, request)
+        resolved, expected = _resolve(use, request)
+        check_room(use.store.root, evaluation_bytes(expected.image_size))
+        return resolved
 
     return await submit(use, Kind.EVALUATION, request, checked, patience=patience, sender=sender)
 
@@ -66,8 +86,36 @@ def read_nearest(use: Use, resource_id: str, asked: Asked) -> Response:
     return send(asked, [picture], media.PNG)
 
 
-def _resolve(use: Services, request: EvaluationRequest) -> EvaluationRequest:
-    """The request with `latest` as a step, if there is something to compare with."""
+@router.head("/{resource_id}/card.md", include_in_schema=False)
+@router.get(
+    "/{resource_id}/card.md",
+    summary="The data card, as Markdown",
+    response_class=Response,
+    responses=responses(media.MARKDOWN) | {409: PROBLEMS[409]},
+)
+def read_card_as_markdown(use: Use, resource_id: str, asked: Asked) -> Response:
+    """What was learnt from, how, what came of it, and how to do it again; pictures by their addresses."""
+    card = cards.as_markdown(collect(use.store, _finished(use, resource_id)))
+    return send(asked, [in_memory(card.encode())], media.MARKDOWN)
+
+
+@router.head("/{resource_id}/card.html", include_in_schema=False)
+@router.get(
+    "/{resource_id}/card.html",
+    summary="The data card, as a page to print",
+    response_class=Response,
+    responses=responses(media.HTML) | {409: PROBLEMS[409]},
+)
+def read_card_as_page(use: Use, resource_id: str, asked: Asked) -> Response:
+    """The same as one file, pictures included, that can be kept and passed on."""
+    card = cards.as_page(collect(use.store, _finished(use, resource_id)))
+    response = send(asked, [in_memory(card.encode())], media.HTML)
+    response.headers[POLICY] = cards.PAGE_POLICY
+    return response
+
+
+def _resolve(use: Services, request: EvaluationRequest) -> tuple[EvaluationRequest, EvaluationForecast]:
+    """The request with `latest` as a step, and what it would compare, if there is something to compare with."""
     check_kind(request.training, Kind.TRAINING)
     training = use.store.read_request(request.training)
     dataset = use.jobs.finished(training.request["dataset"])
@@ -83,10 +131,14 @@ def _resolve(use: Services, request: EvaluationRequest) -> EvaluationRequest:
             "#/training", f"Its images are {size} pixels on a side, and an evaluation needs {MIN_EVALUATED_PIXELS}."
         )
     checkpoint = chosen_checkpoint(use.store, request.training, request.checkpoint)
-    return request.model_copy(update={"checkpoint": checkpoint.step})
+    expected = EvaluationForecast(image_size=size, synthetic=request.count, real=min(real, request.count))
+    return request.model_copy(update={"checkpoint": checkpoint.step}), expected
+
+
+def _finished(use: Services, resource_id: str) -> Resource:
+    check_kind(resource_id, Kind.EVALUATION)
+    return use.jobs.finished(resource_id)
 
 
 def _artefact(use: Services, resource_id: str, name: str) -> Path:
-    check_kind(resource_id, Kind.EVALUATION)
-    use.jobs.finished(resource_id)
-    return use.store.folder(resource_id) / name
+    return use.store.folder(_finished(use, resource_id).id) / name

@@ -20,6 +20,7 @@ from app.routes.bodies import check_body
 from app.routes.downloads import Asked, responses, send
 from app.routes.resources import OF_ANY_ADDRESS, PROBLEMS, DryRun, SentBy, Wait, accepted, check_kind, submit, submitted
 from app.services import Services, Use
+from app.snapshots import SNAPSHOT_STEPS, snapshot_name, snapshot_steps
 from worker.contract.checkpoints import latest, list_checkpoints
 from worker.contract.errors import InvalidRequest, NotFound
 from worker.contract.requests import ResumeRequest, TrainingRequest
@@ -29,9 +30,6 @@ from worker.contract.space import check_room
 from worker.sources.cells import plain_cell
 from worker.sources.pixels import PngFile, encode_gif
 
-SNAPSHOT_DIGITS = 8
-SNAPSHOT_STEPS = 10**SNAPSHOT_DIGITS
-"""Steps from here on have no name in the store; one of hundreds of digits would be none on any disk."""
 TIME_LAPSE_FRAMES = 120
 """More frames than this are thinned evenly, so that the picture stays small enough to send to a colleague."""
 TIME_LAPSE_MILLISECONDS = 80
@@ -123,7 +121,7 @@ def read_metrics(
 def list_snapshots(use: Use, resource_id: str) -> list[SnapshotInfo]:
     """In the order of their steps."""
     base = f"/v1/trainings/{resource_id}/snapshots"
-    return [SnapshotInfo(step=step, link=f"{base}/{step}.png") for step in _snapshot_steps(_folder(use, resource_id))]
+    return [SnapshotInfo(step=step, link=f"{base}/{step}.png") for step in snapshot_steps(_folder(use, resource_id))]
 
 
 @router.head("/{resource_id}/snapshots/{step}.png", include_in_schema=False)
@@ -138,7 +136,7 @@ def read_snapshot(
 ) -> Response:
     """The same 16 latent points each time, 4x4, in a fixed grey window."""
     try:
-        snapshot = in_file(_folder(use, resource_id) / _snapshot_name(step))
+        snapshot = in_file(_folder(use, resource_id) / snapshot_name(step))
     except FileNotFoundError as error:
         raise NotFound(
             f"There is no snapshot at step {step}; GET /v1/trainings/{resource_id}/snapshots lists them."
@@ -156,12 +154,12 @@ def read_snapshot(
 def read_time_lapse(use: Use, resource_id: str, asked: Asked) -> Response:
     """The snapshots so far, at most 120 of them, evenly chosen; the last one stays longest."""
     folder = _folder(use, resource_id)
-    steps = _snapshot_steps(folder)
+    steps = snapshot_steps(folder)
     if not steps:
         raise NotFound(f"{resource_id} has no snapshot yet: try again once it runs.")
     stride = -(-len(steps) // TIME_LAPSE_FRAMES)
     chosen = steps[::-1][::stride][::-1]
-    frames = [PngFile(folder / _snapshot_name(step)).read().pixels.astype(np.uint8) for step in chosen]
+    frames = [PngFile(folder / snapshot_name(step)).read().pixels.astype(np.uint8) for step in chosen]
     return send(asked, [in_memory(encode_gif(frames, TIME_LAPSE_MILLISECONDS))], media.GIF)
 
 
@@ -184,14 +182,6 @@ def _folder(use: Services, resource_id: str) -> Path:
     check_kind(resource_id, Kind.TRAINING)
     use.store.read_request(resource_id)
     return use.store.folder(resource_id)
-
-
-def _snapshot_name(step: int) -> str:
-    return f"snapshots/{step:0{SNAPSHOT_DIGITS}d}.png"
-
-
-def _snapshot_steps(folder: Path) -> list[int]:
-    return sorted(int(file.stem) for file in (folder / "snapshots").glob("[0-9]*.png"))
 
 
 def _metric_rows(file: Path, after_step: int) -> Iterator[dict[str, float]]:

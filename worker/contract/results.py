@@ -53,6 +53,10 @@ class DatasetResult(_Result):
     )
     counts: Counts
     attrition: tuple[AttritionStep, ...]
+    licence: str | None = Field(
+        None, description="Of the source when the dataset was made; null if nobody had said what may be done with it."
+    )
+    citation: str | None = Field(None, description="Whom to cite for the source; null if nobody had said so.")
     skipped: Skipped | None = None
     bytes: int | None = None
     sha256: str | None = None
@@ -122,6 +126,14 @@ class GenerationResult(_Result):
     images_per_second: float
     fast_paths: tuple[str, ...] = Field(description="The faster ways of computing that were taken.")
     provenance: dict[str, str]
+
+
+class EvaluationForecast(_Result):
+    """What an evaluation would compare: the result of its dry run."""
+
+    image_size: int
+    synthetic: int = Field(description="Images that would be drawn.")
+    real: int = Field(description="Images they would be compared with.")
 
 
 class FeatureInfo(_Result):

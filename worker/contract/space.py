@@ -21,6 +21,11 @@ def generation_bytes(count: int, image_size: int) -> int:
     return count * (2 * image_size**2 + PNG_OVERHEAD_BYTES)
 
 
+def evaluation_bytes(image_size: int) -> int:
+    """What the pictures of an evaluation take at most, each of up to 64 images that could not be compressed."""
+    return 2 * 64 * image_size**2
+
+
 def check_room(root: Path, needed: int) -> None:
     """DiskFull if the file system of the store at `root` has fewer than `needed` bytes left for this user.
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.contract.requests import OLDEST_POSSIBLE_AGE
+from worker.sources.terms import Terms
 
 UNKNOWN_AGE = -1
 """The metadata names no age."""
@@ -125,6 +126,7 @@ class Source(ABC):
 
     id: str
     table: SourceTable
+    terms: Terms = Terms()
 
     @abstractmethod
     def image(self, row: int) -> ImageHandle:

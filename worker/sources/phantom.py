@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from worker.sources.base import OUTLIER_FLAGS, Source, SourceTable
 from worker.sources.radiograph import Radiograph
+from worker.sources.terms import Terms
 
 ROWS = 4_000
 SEED = 14
@@ -34,6 +35,10 @@ class Phantom(Source):
     """4,000 pictures of some 1,400 patients, 256 pixels on a side; always the same ones."""
 
     layout = "phantom"
+    terms = Terms(
+        licence="Apache-2.0, as RaGAN itself, which draws these images: no patient is in them.",
+        citation="None is needed. These are drawings by RaGAN, its built-in source phantom.",
+    )
 
     def __init__(self) -> None:
         self.id = self.layout

@@ -17,6 +17,7 @@ from worker.context import JobContext, StopRequested
 from worker.contract.errors import CheckpointMissing, InvalidRequest
 from worker.contract.requests import MIN_EVALUATED, MIN_EVALUATED_PIXELS, EvaluationRequest
 from worker.contract.results import EvaluationResult, FeatureInfo, Measurement
+from worker.contract.space import evaluation_bytes
 from worker.dataset import Dataset
 from worker.devices import device_names
 from worker.draws import latent_points
@@ -67,7 +68,7 @@ def evaluate(
     began = clock()
     real = _real_images(request, dataset)
     synthetic = _synthetic_images(request, request.checkpoint, context)
-    context.need_room(4 * GRID_IMAGES * dataset.image_size**2)
+    context.need_room(evaluation_bytes(dataset.image_size))
     chance = np.random.default_rng(request.seed)
     training = dataset.indices("train")
     fitted = dataset.images[np.sort(chance.permutation(training)[:FITTED_ON])]
@@ -193,6 +194,7 @@ def _copies(
     training = dataset.images[dataset.indices("train")]
     some = synthetic[:SEARCHED_FOR]
     found = memorisation(some, training, np.asarray(dataset.images[np.sort(chosen)]), seed=request.seed)
+    context.progress("memorisation", len(some), len(some), "images")
     grid = worst_pairs_grid(found.worst, some, training)
     context.store.publish_bytes(encode_png(grid, _TEXT), context.resource_id, "nearest.png")
     told = asdict(found)

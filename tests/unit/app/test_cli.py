@@ -79,6 +79,34 @@ def test_shows_what_a_training_would_take(ragan, family, dataset, forecast, monk
     assert json.loads(ragan(*arguments, "--json").stdout)["memory_bytes"]["total"] == 2 * 2**20
 
 
+def test_evaluates_by_the_same_words_as_the_contract(ragan, training):
+    arguments = ["--checkpoint", 20, "--count", 50, "--reference", "train", "--seed", 3, "--no-wait", "--json"]
+    request = json.loads(ragan("evaluate", training, *arguments).stdout)["request"]
+    assert request == {"training": training, "checkpoint": 20, "count": 50, "reference": "train", "seed": 3}
+
+
+def test_shows_an_evaluation_in_words_with_its_caveats(ragan, evaluation):
+    output = ragan("status", evaluation).output
+    for shown in ("60 synthetic images to 60 real ones", "Fréchet distance", "75.47", "3.948", "0 is best", "copies"):
+        assert shown in output
+    assert "• 60 images are too few" in output
+
+
+@pytest.mark.parametrize("searched", [True, False])
+def test_saves_the_pictures_and_the_card_of_an_evaluation(ragan, store, evaluation, tmp_path, monkeypatch, searched):
+    manifest = store.read_manifest(evaluation)
+    if not searched:
+        store.write_manifest(manifest.model_copy(update={"result": manifest.result | {"memorisation": None}}))
+    monkeypatch.setattr("app.client.Client.evaluate", lambda client, *_, **__: client.get(evaluation))
+    folder = tmp_path / "made" / "here"
+    result = ragan("evaluate", "tr_x", "--output", folder)
+    assert result.exit_code == 0, result.output
+    names = {"grid.png", "card.html"} | ({"nearest.png"} if searched else set())
+    assert {file.name for file in folder.iterdir()} == names
+    for name in names:
+        assert f"saved {folder / name}" in result.stderr
+
+
 def test_a_failed_job_is_a_failed_command(ragan, work):
     queued = json.loads(ragan("select", "clinic", "--age", 119, 120, "--no-wait", "--json").stdout)
     work(QueueName.PREPARE)
@@ -93,6 +121,8 @@ def test_a_failed_job_is_a_failed_command(ragan, work):
         (["status", "nonsense"], 1, "not an id"),
         (["train", "ds_x", "--set", "width"], 2, "NAME=VALUE"),
         (["generate", "tr_x", "--no-wait", "--output", "x.zip"], 2, "--no-wait"),
+        (["evaluate", "tr_x", "--no-wait", "--output", "x"], 2, "--no-wait"),
+        (["evaluate", "tr_x", "--reference", "all"], 2, "validation"),
         (["worker", "--queue", "nonsense"], 2, "prepare"),
     ],
 )

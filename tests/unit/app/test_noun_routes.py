@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from worker.contract.queues import QueueName
-from worker.contract.requests import DatasetRequest, GenerationRequest, TrainingRequest
+from worker.contract.requests import DatasetRequest, EvaluationRequest, GenerationRequest, TrainingRequest
 from worker.contract.resources import Kind, Status
 
 
@@ -28,6 +28,8 @@ class TestSources:
         )
         assert clinic["fields"]["label"]["Infiltration"] == 20
         assert sum(clinic["fields"]["sex"].values()) == 40
+        assert "NIH asks to" in clinic["licence"]
+        assert "CVPR 2017" in clinic["citation"]
         assert "no layout" in found["holiday-photos"]["problem"]
         assert http.get("/v1/sources/clinic").json() == clinic
 
@@ -225,6 +227,7 @@ class TestSystem:
             ("/v1/datasets", DatasetRequest),
             ("/v1/trainings", TrainingRequest),
             ("/v1/generations", GenerationRequest),
+            ("/v1/evaluations", EvaluationRequest),
         ],
     )
     def test_shows_examples_that_are_valid(self, http, path, request_model):

@@ -11,7 +11,7 @@ import pytest
 
 from worker.contract.errors import DiskFull, StoreUnavailable
 from worker.contract.shards import SHARD_IMAGES, archive_name, array_name
-from worker.contract.space import check_room, dataset_bytes, disk_full, generation_bytes, trouble
+from worker.contract.space import check_room, dataset_bytes, disk_full, evaluation_bytes, generation_bytes, trouble
 
 
 def test_a_store_with_room_is_not_objected_to_be_it_made_yet_or_not(tmp_path: Path) -> None:
@@ -62,3 +62,17 @@ def test_a_generation_takes_no_more_than_foreseen(tmp_path: Path, store, job_con
     folder = context.store.folder(context.resource_id)
     written = sum((folder / name(0)).stat().st_size for name in (array_name, archive_name))
     assert 0.8 * generation_bytes(SHARD_IMAGES, 64) < written <= generation_bytes(SHARD_IMAGES, 64)
+
+
+@pytest.mark.parametrize("image_size", [16, 128])
+def test_an_evaluation_takes_no_more_than_foreseen(store, job_context, image_size: int) -> None:
+    from worker.metrics.memorisation import Pair, worst_pairs_grid
+    from worker.sources.pixels import encode_png
+    from worker.stages.evaluate import _publish_grid
+
+    context = job_context()
+    noise = np.random.default_rng(1).integers(0, 256, (64, image_size, image_size), np.uint8)
+    _publish_grid(noise, noise, context)
+    pairs = worst_pairs_grid(tuple(Pair(each, each, 0.0, 0.0) for each in range(10)), noise, noise)
+    written = (context.store.folder(context.resource_id) / "grid.png").stat().st_size + len(encode_png(pairs))
+    assert written <= evaluation_bytes(image_size)
