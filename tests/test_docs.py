@@ -23,6 +23,7 @@ from worker.contract.requests import DatasetRequest, GenerationRequest, ModelCho
 from worker.contract.resources import Progress, Resource
 from worker.contract.results import DatasetResult, FamilyDescription, GenerationResult, TrainingForecast, TrainingResult
 from worker.contract.settings import Settings
+from worker.models.base import CommonHyperparameters
 from worker.sources.registry import SourceSummary
 
 SHAPE = "One shape for everything that takes time"
@@ -37,6 +38,7 @@ FIELDS: Mapping[tuple[str, str], type[BaseModel]] = {
     ("Trainings", "field"): TrainingRequest,
     ("Trainings", "field of `model`"): ModelChoice,
     ("Generations", "field"): GenerationRequest,
+    ("Models", "hyper-parameter"): CommonHyperparameters,
 }
 """Whose fields a table lists, by section and header."""
 EXAMPLES: Mapping[str, type[BaseModel]] = {
