@@ -37,6 +37,7 @@ from worker.contract.results import (
     TrainingResult,
 )
 from worker.contract.settings import Settings
+from worker.models.base import CommonHyperparameters
 from worker.sources.registry import SourceSummary
 
 SHAPE = "One shape for everything that takes time"
@@ -53,6 +54,7 @@ FIELDS: Mapping[tuple[str, str], type[BaseModel]] = {
     ("Trainings", "field of `model`"): ModelChoice,
     ("Generations", "field"): GenerationRequest,
     ("Evaluations", "field"): EvaluationRequest,
+    ("Models", "hyper-parameter"): CommonHyperparameters,
 }
 """Whose fields a table lists, by section and header."""
 EXAMPLES: Mapping[str, type[BaseModel]] = {

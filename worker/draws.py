@@ -20,6 +20,7 @@ class _Stream(IntEnum):
     IMAGES = 0
     REAL_BATCHES = 1
     LATENT_BATCHES = 2
+    AUGMENTATIONS = 3
 
 
 def latent_points(seed: int, first: int, count: int, size: int) -> NDArray[np.float32]:
@@ -47,6 +48,11 @@ def real_batches(seed: int, step: tf.Tensor | int, shape: tuple[int, ...], popul
 def latent_batches(seed: int, step: tf.Tensor | int, shape: tuple[int, ...]) -> tf.Tensor:
     """The latent points of a training step: float32 of `shape`, uniform in [-1, 1)."""
     return tf.random.stateless_uniform(shape, _key(seed, _Stream.LATENT_BATCHES, step), -1.0, 1.0, alg=_ALGORITHM)
+
+
+def augmentation_numbers(seed: int, step: tf.Tensor | int, shape: tuple[int, ...]) -> tf.Tensor:
+    """What the images of a training step are changed by: float32 of `shape`, uniform in [0, 1)."""
+    return tf.random.stateless_uniform(shape, _key(seed, _Stream.AUGMENTATIONS, step), alg=_ALGORITHM)
 
 
 def _key(seed: int, stream: _Stream, step: tf.Tensor | int) -> tf.Tensor:

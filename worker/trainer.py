@@ -14,9 +14,12 @@ from worker.adversarial import Batch, Networks
 from worker.averaging import decay_at, update_average
 from worker.contract.errors import DeviceMemoryExhausted
 from worker.contract.fast_paths import FastPath
-from worker.draws import latent_batches, real_batches
+from worker.differentiable_augmentation import NUMBERS
+from worker.draws import augmentation_numbers, latent_batches, real_batches
 from worker.fast_paths import FastPaths, taking
+from worker.gradient_penalty import R1Penalty
 from worker.models.base import CommonHyperparameters, Family
+from worker.models.networks.spectral_norm import SpectrallyNormalized
 from worker.precision import LOSS_SCALE, Precision, computing_in
 
 ADAM_BETA_1 = 0.5
@@ -141,8 +144,10 @@ class Trainer:
         models = {GENERATOR: networks.generator, "discriminator": networks.discriminator}
         if self._average is not None:
             models[AVERAGE] = self._average
+        penalty = {} if networks.r1 is None else {"r1": networks.r1}
         return tf.train.Checkpoint(
             **models,
+            **penalty,
             generator_optimizer=networks.generator_optimizer,
             discriminator_optimizer=networks.discriminator_optimizer,
             # TensorFlow does not see the states of Keras's seed generators, which draw the dropout.
@@ -166,13 +171,15 @@ class Trainer:
 
     def _build(self) -> Networks:
         chosen = self.hyperparameters
+        generator, discriminator = self.family.generator(chosen), self.family.discriminator(chosen)
         networks = Networks(
-            generator=self.family.generator(chosen),
-            discriminator=self.family.discriminator(chosen),
+            generator=generator,
+            discriminator=SpectrallyNormalized(discriminator) if chosen.spectral_norm else discriminator,
             generator_optimizer=_optimizer(chosen.optimizer, chosen.learning_rate_g),
             discriminator_optimizer=_optimizer(chosen.optimizer, chosen.learning_rate_d),
             loss_scale=LOSS_SCALE[self.plan.precision],
             fast_paths=self.plan.fast_paths,
+            r1=R1Penalty(chosen.r1_weight, chosen.r1_every) if chosen.r1_weight else None,
         )
         # Inside a replica no variables can be made.
         networks.generator_optimizer.build(networks.generator.trainable_variables)
@@ -212,6 +219,11 @@ class Trainer:
     def _latent_shape(self) -> tuple[int, int, int]:
         return self.hyperparameters.d_steps + 1, self.plan.batch_size, self.family.latent_size
 
+    def _augmentations(self, step: tf.Tensor) -> tf.Tensor | None:
+        if not self.hyperparameters.diff_augment:
+            return None
+        return augmentation_numbers(self.plan.seed, step, (*self._latent_shape[:2], 2, NUMBERS))
+
     def _chosen(self, step: tf.Tensor | int) -> tf.Tensor:
         return real_batches(self.plan.seed, step, self.real_shape, len(self._population))
 
@@ -224,7 +236,8 @@ class Trainer:
             latents = latent_batches(self.plan.seed, step, self._latent_shape)
             # What is drawn within a compiled function may not be what is drawn without.
             real = batches[row] if self._resident is None else self._chosen(step)
-            shares = self._strategy.run(self._replica_step, args=(step, latents, real, self._resident))
+            changes = self._augmentations(step)
+            shares = self._strategy.run(self._replica_step, args=(step, latents, real, self._resident, changes))
             metrics = {name: self._strategy.reduce("SUM", share, axis=None) for name, share in shares.items()}
             self._metric_names = tuple(metrics)
             return following, rows.write(row, tf.stack(list(metrics.values())))
@@ -239,9 +252,14 @@ class Trainer:
         return tf.while_loop(unfinished, one, (begin, rows), parallel_iterations=1)[1].stack()
 
     def _taught_replica(
-        self, step: tf.Tensor, latents: tf.Tensor, real: tf.Tensor, resident: tf.Tensor | None
+        self,
+        step: tf.Tensor,
+        latents: tf.Tensor,
+        real: tf.Tensor,
+        resident: tf.Tensor | None,
+        changes: tf.Tensor | None,
     ) -> dict[str, tf.Tensor]:
-        """Take one step as one device, of whose share of the global batch there is more in `latents` and `real`.
+        """Take one step as one device, whose share is a part of `latents`, `real` and `changes`.
 
         `real` has images, or where there are `resident` ones their positions among them.
         """
@@ -249,7 +267,13 @@ class Trainer:
         if resident is not None:
             mine = tf.gather(resident, mine)
         grey = tf.cast(mine, tf.float32)[..., tf.newaxis] / 255.0
-        batch = Batch(real=grey, latents=self._share(latents), size=self.plan.batch_size)
+        batch = Batch(
+            real=grey,
+            latents=self._share(latents),
+            size=self.plan.batch_size,
+            step=step,
+            augmentations=None if changes is None else self._share(changes),
+        )
         metrics = self.family.step(self._networks, batch, self.hyperparameters)
         if self._average is not None:
             decay = decay_at(step - 1, self.hyperparameters.ema_decay)

@@ -173,9 +173,10 @@ class TrainingRun:
             if self._saved_step >= 0
             else "No checkpoint had been made yet."
         )
+        other = "loss bce" if chosen.loss == "hinge" else "label_smoothing 0.1"
         return TrainingDiverged(
             f"{what}: train anew with learning_rate_d below {chosen.learning_rate_d:g} and learning_rate_g below "
-            f"{chosen.learning_rate_g:g}, or with label_smoothing 0.1. {kept}"
+            f"{chosen.learning_rate_g:g}, or with {other}. {kept}"
         )
 
     def _emit_metrics(self) -> None:

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.draws import latent_batches, latent_points, real_batches
+from worker.draws import augmentation_numbers, latent_batches, latent_points, real_batches
 
 seeds = st.integers(0, 2**32 - 1)
 steps = st.integers(1, 10_000_000)
@@ -46,6 +46,7 @@ def test_steps_seeds_and_purposes_do_not_share_numbers(seed: int, step: int) -> 
         latent_batches(seed, step + 1, shape).numpy(),
         latent_batches((seed + 1) % 2**32, step, shape).numpy(),
         latent_points(seed, step, 1, 6),
+        2 * augmentation_numbers(seed, step, shape).numpy() - 1,
     ]
     assert len({draw.tobytes() for draw in draws}) == len(draws)
 
@@ -55,13 +56,25 @@ def test_batches_are_drawn_with_replacement_from_the_whole_population() -> None:
     assert set(chosen.numpy().ravel().tolist()) == set(range(64))
 
 
+@settings(deadline=None)
+@given(seed=seeds, step=steps)
+def test_a_steps_augmentations_are_the_same_each_time_and_within_range(seed: int, step: int) -> None:
+    numbers = augmentation_numbers(seed, step, (2, 3, 2, 6))
+    np.testing.assert_array_equal(numbers, augmentation_numbers(seed, step, (2, 3, 2, 6)))
+    assert numbers.shape == (2, 3, 2, 6)
+    assert numbers.numpy().min() >= 0
+    assert numbers.numpy().max() < 1
+
+
 def test_the_numbers_stay_what_they_were() -> None:
     # A release that draws other numbers from the same seed breaks every stored seed.
     assert real_batches(7, 1, (1, 6), 1000).numpy().tolist() == GOLDEN_INDICES
     np.testing.assert_allclose(latent_batches(7, 1, (1, 1, 3)).numpy().ravel(), GOLDEN_LATENTS, atol=1e-7)
     np.testing.assert_allclose(latent_points(7, 0, 1, 3).ravel(), GOLDEN_POINT, atol=1e-7)
+    np.testing.assert_allclose(augmentation_numbers(7, 1, (3,)), GOLDEN_AUGMENTATION, atol=1e-7)
 
 
 GOLDEN_INDICES = [[811, 765, 639, 886, 810, 93]]
 GOLDEN_LATENTS = [-0.67194104, 0.69401479, -0.54391932]
+GOLDEN_AUGMENTATION = [0.0830996, 0.36541653, 0.55275083]
 GOLDEN_POINT = [0.74414688, -0.40926924, -0.15980464]

@@ -78,3 +78,15 @@ def test_a_path_changes_how_a_step_is_computed_and_not_what(fast_paths: FastPath
     assert second == pytest.approx(second_plain, abs=0.02)
     points = np.random.default_rng(0).uniform(-1, 1, (4, kind.latent_size)).astype(np.float32)
     np.testing.assert_allclose(fast.sample(points), plain.sample(points), atol=0.02)
+
+
+def test_options_are_the_same_when_compiled(tiny: str) -> None:
+    kind = family(tiny)
+    every_change = ["brightness", "contrast", "translation", "cutout"]
+    options = {"loss": "hinge", "diff_augment": every_change, "spectral_norm": True, "r1_weight": 1.0, "r1_every": 2}
+    chosen = kind.configure("default", {"dropout": 0, "d_steps": 2} | options)
+    plain, compiled = (
+        trainer_of(kind, chosen, batch_size=4, fast_paths=paths) for paths in (PLAIN, frozenset({FastPath.XLA}))
+    )
+    for ours, theirs in zip(compiled.advance(3), plain.advance(3), strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)

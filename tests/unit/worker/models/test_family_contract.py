@@ -16,13 +16,22 @@ from worker.adversarial import Batch, Networks, alternating_step, update_discrim
 from worker.checkpoint import load_generator, restore_checkpoint, save_checkpoint
 from worker.contract.fast_paths import FastPath
 from worker.contract.resources import Kind
-from worker.draws import latent_points
+from worker.differentiable_augmentation import NUMBERS
+from worker.draws import augmentation_numbers, latent_points
 from worker.fast_paths import PLAIN, FastPaths
 from worker.models.registry import discover
 from worker.trainer import Trainer
 
 BATCH = 2
 CHOSEN = {"width": 0.05, "dropout": 0.25, "ema_decay": 0.9}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "hinge": {"loss": "hinge"},
+    "least squares": {"loss": "lsgan", "label_smoothing": 0.1},
+    "augmentation": {"diff_augment": ["brightness", "contrast", "translation", "cutout"]},
+    "spectral norm": {"spectral_norm": True},
+    "R1": {"r1_weight": 10.0, "r1_every": 2},
+}
+OPTIONS["all"] = {name: value for option in OPTIONS.values() for name, value in option.items()}
 
 ARCHITECTURES = {
     "minuscule28": (7, [(128, True), (64, True), (32, False)], [(64, 2), (128, 2), (256, 2), (512, 1)]),
@@ -103,14 +112,36 @@ def test_neither_network_learns_while_the_other_is_taught(family: Any, fast_path
 
     before = [variable.numpy() for variable in generator]
     fake = networks.generator(points, training=True)
-    update_discriminator(networks, images, fake, BATCH, label_smoothing=0.0)
+    batch = Batch(real=images[tf.newaxis], latents=tf.stack([points, points]), size=BATCH)
+    hyperparameters = family.configure("default", CHOSEN)
+    update_discriminator(networks, images, fake, batch, hyperparameters)
     assert_same(before, generator)
 
     taught = [variable.numpy() for variable in discriminator]
     networks.discriminator_optimizer.learning_rate = 0.0
-    batch = Batch(real=images[tf.newaxis], latents=tf.stack([points, points]), size=BATCH)
-    alternating_step(networks, batch, label_smoothing=0.0)
+    alternating_step(networks, batch, hyperparameters)
     assert_same(taught, discriminator)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_is_learned_with(family: Any, option: str) -> None:
+    trainer = chosen_trainer(family, **OPTIONS[option])
+    chosen, networks = trainer.hyperparameters, trainer._networks
+    variables = networks.generator.trainable_variables + networks.discriminator.trainable_variables
+    before = [variable.numpy() for variable in variables]
+    batch = Batch(
+        real=tf.constant(noise(family.image_size, BATCH)[np.newaxis, ..., np.newaxis] / 255, tf.float32),
+        latents=tf.constant(latent_points(0, 0, 2 * BATCH, family.latent_size).reshape(2, BATCH, -1)),
+        size=BATCH,
+        augmentations=augmentation_numbers(0, 1, (2, BATCH, 2, NUMBERS)) if chosen.diff_augment else None,
+    )
+    metrics = family.step(networks, batch, chosen)
+    assert list(metrics) == ["d_loss", "d_acc", "g_loss", "g_acc", *(["r1"] if chosen.r1_weight else [])]
+    assert np.isfinite([float(value) for value in metrics.values()]).all()
+    # On a last bias the pulls of real and generated images may cancel out.
+    kernels = [(old, new.numpy()) for old, new in zip(before, variables, strict=True) if old.ndim > 1]
+    assert not any(np.array_equal(old, new) for old, new in kernels)
+    assert trainer.is_finite()
 
 
 def assert_same(before: list[Any], now: list[tf.Variable]) -> None:

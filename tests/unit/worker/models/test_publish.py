@@ -31,7 +31,8 @@ def test_the_program_publishes_every_family_and_prints_the_devices(tmp_path: Pat
         family = families()[name]
         assert description.image_sizes == (family.image_size,)
         assert description.hyperparameters == family.hyperparameters.model_json_schema()
-        assert description.presets == {preset: values.model_dump() for preset, values in family.presets.items()}
+        presets = {preset: values.model_dump(mode="json") for preset, values in family.presets.items()}
+        assert description.presets == presets
 
 
 def test_a_family_that_cannot_be_built_is_logged_and_the_others_are_published(

@@ -110,6 +110,29 @@ def test_operations_are_those_of_a_step_that_computes_nothing_in_vain(countable)
     assert once.flops_per_step_plain == plain.flops_per_step
 
 
+def test_a_penalty_that_some_steps_take_is_shared_out_over_all(countable):
+    """The way there, back to the images, and back through both: each product of either way is two more products."""
+    without = forecast_of(countable)
+    each, fourth = (forecast_of(countable, hyperparameters={"r1_weight": 1, "r1_every": every}) for every in (1, 4))
+    penalty = each.flops_per_step - without.flops_per_step
+    there_and_back = BATCH * 2 * sum(DISCRIMINATOR)
+    assert 2 * there_and_back < penalty < 3.1 * there_and_back
+    assert fourth.flops_per_step - without.flops_per_step == pytest.approx(penalty / 4, rel=0.01)
+    assert fourth.memory_bytes == each.memory_bytes
+    assert held(each) >= held(without)
+
+
+def test_options_are_foreseen_as_they_are_trained(countable):
+    plain = forecast_of(countable)
+    augmented = forecast_of(countable, hyperparameters={"diff_augment": ["brightness", "translation"]})
+    assert plain.flops_per_step < augmented.flops_per_step < 1.05 * plain.flops_per_step
+    normalized = forecast_of(countable, hyperparameters={"spectral_norm": True})
+    assert normalized.parameters["discriminator"] == DISCRIMINATOR_PARAMETERS + 32 + 64 + 1
+    # Three products of a vector with each kernel, in each of two passes, and as many for gradients, at most.
+    kernels = DISCRIMINATOR_PARAMETERS - 32 - 64 - 1
+    assert plain.flops_per_step < normalized.flops_per_step < plain.flops_per_step + 40 * kernels
+
+
 def held(forecast):
     """Bytes that a step computes and holds at once."""
     return forecast.memory_bytes.gradients + forecast.memory_bytes.activations

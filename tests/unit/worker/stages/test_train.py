@@ -201,6 +201,44 @@ def test_a_training_that_is_stopped_keeps_what_it_learned_and_goes_on_bit_for_bi
     assert stopped.digest(6) == straight.digest(6)
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"loss": "hinge"},
+        {"loss": "lsgan"},
+        {"diff_augment": ["brightness", "contrast", "translation", "cutout"]},
+        {"spectral_norm": True},
+        {"r1_weight": 1.0, "r1_every": 4},
+    ],
+    ids=lambda option: next(iter(option.values())),
+)
+def test_with_every_option_a_training_goes_on_bit_for_bit(tmp_path: Path, tiny: str, option: dict[str, Any]) -> None:
+    straight, stopped = Bench(tmp_path / "straight"), Bench(tmp_path / "stopped")
+    chosen = {"hyperparameters": option}
+    straight.run(tiny, model=chosen)
+    # Neither at a step that takes R1 nor before one.
+    stopped.run(tiny, steps=3, model=chosen)
+    stopped.run(tiny, model=chosen)
+    assert stopped.rows() == straight.rows()
+    assert stopped.digest(6) == straight.digest(6)
+
+
+def test_r1_is_told_from_the_last_step_that_took_it(bench: Bench, tiny: str) -> None:
+    bench.run(tiny, model={"hyperparameters": {"r1_weight": 1.0, "r1_every": 3}})
+    rows = bench.rows()
+    assert list(rows[0]) == ["step", "d_loss", "d_acc", "g_loss", "g_acc", "r1"]
+    first, *others = [row["r1"] for row in rows]
+    assert first > 0
+    assert others == [first, first, others[2], others[2], others[2]]
+    assert others[2] != first
+
+
+def test_a_hinge_that_diverged_is_not_told_to_smooth_labels(bench: Bench, failing: Callable[[str], str]) -> None:
+    family = failing('metrics["d_loss"] = tf.constant(float("inf"))')
+    with pytest.raises(TrainingDiverged, match=r"or with loss bce\."):
+        bench.run(family, model={"hyperparameters": {"loss": "hinge"}})
+
+
 def test_a_training_goes_on_to_a_larger_total(tmp_path: Path, tiny: str) -> None:
     straight, extended = Bench(tmp_path / "straight"), Bench(tmp_path / "extended")
     straight.run(tiny)

@@ -68,6 +68,12 @@ class Small(Family[CommonHyperparameters]):
     def discriminator(self, chosen):
         return dcgan.discriminator(image_size=8, blocks=[(4, 2), (6, 1)], width=1, dropout=chosen.dropout)
 
+CHANGES = ["brightness", "contrast", "translation", "cutout"]
+OPTIONS = {
+    "hinge, augmentation and spectral norm": {"loss": "hinge", "diff_augment": CHANGES, "spectral_norm": True},
+    "least squares and R1": {"loss": "lsgan", "r1_weight": 1.0, "r1_every": 2},
+}
+
 root = Path(sys.argv[1])
 try:
     run(root, cpu_devices=2, batch_size=5, steps=1)
@@ -94,6 +100,23 @@ def weights(trainer):
 
 ours, theirs = weights(one), weights(two)
 again.state().read(str(root / "state")).assert_consumed()
+def compared(options):
+    chosen = Small().configure("default", options)
+    one, two = (
+        trainer_of(Small(), chosen, images=noise(8, 50), batch_size=16, seed=4, devices=devices, logical_devices=2)
+        for devices in (1, "all")
+    )
+    steps = [one.advance(3), two.advance(3)]
+    vectors = getattr(two.state().discriminator, "vectors", [])
+    copies = [[copy.numpy() for copy in vector.value.values] for vector in vectors]
+    ours, theirs = weights(one), weights(two)
+    return {
+        "steps": steps,
+        "furthest_weight": max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours),
+        "vectors": len(copies),
+        "vectors_are_the_same": all(np.array_equal(*each) for each in copies),
+    }
+
 points = np.random.default_rng(2).uniform(-1, 1, (4, 100)).astype(np.float32)
 print(json.dumps({
     "refused": refused,
@@ -106,6 +129,7 @@ print(json.dumps({
     "resident_is_fed": all(np.array_equal(theirs[name], kept) for name, kept in weights(resident).items()),
     "furthest_pixel": float(np.abs(one.sample(points) - two.sample(points)).max()),
     "restored_on_one": float(np.abs(again.sample(points) - two.sample(points)).max()),
+    "options": {name: compared(options) for name, options in OPTIONS.items()},
 }))
 """
 
@@ -150,6 +174,18 @@ def test_two_devices_of_eight_are_one_of_sixteen(comparison: dict[str, Any]) -> 
     assert comparison["same_names"]
     assert comparison["furthest_weight"] < 1e-5
     assert comparison["furthest_pixel"] < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("options", "vectors"), [("hinge, augmentation and spectral norm", 3), ("least squares and R1", 0)]
+)
+def test_with_every_option_two_devices_are_one(comparison: dict[str, Any], options: str, vectors: int) -> None:
+    found = comparison["options"][options]
+    for one, two in zip(*found["steps"], strict=True):
+        assert one == pytest.approx(two, abs=1e-5)
+    assert found["furthest_weight"] < 1e-5
+    assert found["vectors"] == vectors
+    assert found["vectors_are_the_same"]
 
 
 def test_images_kept_on_the_devices_teach_the_same_bit_for_bit(comparison: dict[str, Any]) -> None:
