@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from importlib import invalidate_caches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -22,6 +22,7 @@ from worker.contract.errors import InvalidRequest
 from worker.contract.requests import (
     DatasetRequest,
     EvaluationRequest,
+    FeatureKind,
     GenerationRequest,
     ModelChoice,
     TrainingRequest,
@@ -222,6 +223,14 @@ def test_requests_have_the_fields_and_defaults_that_are_documented(
         if default != "required":
             stated = json.loads(default.strip("`"))
             assert model.model_validate(required | {name: stated}) == implied, name
+
+
+def test_the_features_of_an_evaluation_are_those_that_are_documented() -> None:
+    (table,) = API.tables("`features`", "Features")
+    documented = [code(row[0])[0] for row in table.rows]
+    assert documented == list(get_args(FeatureKind))
+    default = EvaluationRequest.model_fields["features"].default
+    assert [name for name, row in zip(documented, table.rows, strict=True) if "(default)" in row[0]] == [default]
 
 
 def test_a_resource_has_the_fields_that_are_documented() -> None:

@@ -16,6 +16,8 @@ MIN_EVALUATED_PIXELS = 16
 """On a side: of smaller images there is no texture to compare."""
 OLDEST_POSSIBLE_AGE = 120
 """Years; early editions of the NIH metadata list ages such as 414."""
+FeatureKind = Literal["pixels", "classifier", "inception"]
+"""Vectors that images are compared by: `worker.extractors`."""
 
 
 class _Request(BaseModel):
@@ -192,5 +194,12 @@ class EvaluationRequest(_Request):
     )
     reference: Literal["train", "validation", "test"] = Field(
         "validation", description="The part of the dataset that the synthetic images are compared with."
+    )
+    features: FeatureKind = Field(
+        "pixels",
+        description="What distances are taken over. `pixels`: principal components of the training images, which need "
+        "no file, no labels and no training, whatever the dataset, but hardly see noise and slight blur; `classifier`: "
+        "a small network, taught on the training images in half a minute, by their labels if there are two classes or "
+        "more; `inception`: InceptionV3, where the worker has its weights.",
     )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="Draws the synthetic images, and samples of real ones.")

@@ -57,6 +57,11 @@ class Settings(BaseSettings):
         description="Faster ways of computing that a worker takes, separated by commas, or `none`, to compare them; "
         "unset: those that are best on its devices.",
     )
+    inception_weights: Path | None = Field(
+        None,
+        description="File with the weights of Keras's InceptionV3 without its top, for evaluations with the features "
+        "`inception`; nothing is downloaded.",
+    )
 
     @field_validator("fast_paths", mode="before")
     @classmethod

@@ -5,7 +5,7 @@ told in a sentence.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -21,9 +21,11 @@ from worker.contract.space import evaluation_bytes
 from worker.dataset import Dataset
 from worker.devices import device_names
 from worker.draws import latent_points
+from worker.extractors import extractor_named
 from worker.fast_paths import for_drawing
 from worker.metrics.density_coverage import density_coverage
-from worker.metrics.features import PixelComponents
+from worker.metrics.feature_proximity import feature_proximity
+from worker.metrics.features import FeatureExtractor, Features
 from worker.metrics.floor import floor
 from worker.metrics.frechet_distance import frechet_distance
 from worker.metrics.intensity_histogram import intensity_distance
@@ -40,10 +42,10 @@ DRAWN_AT_ONCE = 256
 """Images between two looks whether to stop."""
 GRID_IMAGES, GRID_COLUMNS = 32, 8
 """Of each kind in the picture: synthetic ones above, real ones below."""
-FITTED_ON = 20_000
-"""Images of the training set that features are fitted on, at the most: they are held as floating-point numbers."""
 SEARCHED_FOR = 2_000
 """Synthetic images whose nearest training image is looked for, and as many held-out ones: all training images are."""
+SEARCHED_BY_FEATURES = 5_000
+"""Training images that features are computed of for that, at the most: a sample serves, for the held-out ones too."""
 
 Metric = Callable[[NDArray[Any], NDArray[Any]], Any]
 
@@ -69,12 +71,9 @@ def evaluate(
     real = _real_images(request, dataset)
     synthetic = _synthetic_images(request, request.checkpoint, context)
     context.need_room(evaluation_bytes(dataset.image_size))
-    chance = np.random.default_rng(request.seed)
-    training = dataset.indices("train")
-    fitted = dataset.images[np.sort(chance.permutation(training)[:FITTED_ON])]
-    extractor = PixelComponents(fitted, seed=request.seed)
+    extractor = _extractor(request, dataset, context)
     measured, caveats = _measure(real, synthetic, extractor, request.seed, context)
-    copied = _copies(request, dataset, synthetic, caveats, context)
+    copied = _copies(request, dataset, synthetic, extractor, caveats, context)
     _publish_grid(synthetic, real, context)
     return EvaluationResult(
         checkpoint=request.checkpoint,
@@ -122,8 +121,36 @@ def _synthetic_images(request: EvaluationRequest, checkpoint: int, context: JobC
     return np.concatenate(parts)
 
 
+def _extractor(request: EvaluationRequest, dataset: Dataset, context: JobContext) -> FeatureExtractor:
+    """The one that is asked for; fitting it can be watched, and stopped between epochs."""
+
+    def tell(done: int, epochs: int) -> None:
+        context.progress("fit", done, epochs, "epochs")
+        _stop_if_told(context)
+
+    _stop_if_told(context)
+    weights = context.settings.inception_weights
+    return extractor_named(request.features, dataset, seed=request.seed, inception_weights=weights, on_epoch=tell)
+
+
+def _features(
+    extractor: FeatureExtractor, sets: Sequence[NDArray[np.uint8]], phase: str, context: JobContext
+) -> list[Features]:
+    """Those of each set, in blocks between which a stop is heard."""
+    done, total = 0, sum(map(len, sets))
+    features = [np.empty((len(images), extractor.dimensions)) for images in sets]
+    for images, computed in zip(sets, features, strict=True):
+        for first in range(0, len(images), DRAWN_AT_ONCE):
+            _stop_if_told(context)
+            block = slice(first, first + DRAWN_AT_ONCE)
+            computed[block] = extractor(images[block])
+            done += len(images[block])
+            context.progress(phase, done, total, "images")
+    return features
+
+
 def _measure(
-    real: NDArray[np.uint8], synthetic: NDArray[np.uint8], extractor: PixelComponents, seed: int, context: JobContext
+    real: NDArray[np.uint8], synthetic: NDArray[np.uint8], extractor: FeatureExtractor, seed: int, context: JobContext
 ) -> tuple[dict[str, Measurement], list[str]]:
     """Every metric with its floor, and the warnings that they gave."""
     over_features: Mapping[str, Metric] = {
@@ -145,8 +172,10 @@ def _measure(
             f"Distances are over the features {extractor.name!r}, not over those of published ones: compare them with "
             "each other and with their floor alone."
         )
+    caveats += extractor.caveats
+    compared = _features(extractor, (real, synthetic), "features", context)
     everything = len(over_features) + len(over_images)
-    for metrics, sets in ((over_features, (extractor(real), extractor(synthetic))), (over_images, (real, synthetic))):
+    for metrics, sets in ((over_features, compared), (over_images, (real, synthetic))):
         for name, metric in metrics.items():
             _stop_if_told(context)
             context.progress("evaluate", len(measured), everything, "metrics")
@@ -177,6 +206,7 @@ def _copies(
     request: EvaluationRequest,
     dataset: Dataset,
     synthetic: NDArray[np.uint8],
+    extractor: FeatureExtractor,
     caveats: list[str],
     context: JobContext,
 ) -> dict[str, Any] | None:
@@ -190,14 +220,19 @@ def _copies(
         return None
     _stop_if_told(context)
     context.progress("memorisation", 0, None, "images")
-    chosen = np.random.default_rng(request.seed).permutation(held_out)[:SEARCHED_FOR]
+    chance = np.random.default_rng(request.seed)
+    others = np.asarray(dataset.images[np.sort(chance.permutation(held_out)[:SEARCHED_FOR])])
     training = dataset.images[dataset.indices("train")]
     some = synthetic[:SEARCHED_FOR]
-    found = memorisation(some, training, np.asarray(dataset.images[np.sort(chosen)]), seed=request.seed)
+    found = memorisation(some, training, others, seed=request.seed)
     context.progress("memorisation", len(some), len(some), "images")
     grid = worst_pairs_grid(found.worst, some, training)
     context.store.publish_bytes(encode_png(grid, _TEXT), context.resource_id, "nearest.png")
+    sample = np.sort(chance.permutation(len(training))[:SEARCHED_BY_FEATURES])
+    worst = some[[pair.image for pair in found.worst]], training[[pair.training_image for pair in found.worst]]
+    ours, seen, unseen, *pairs = _features(extractor, (some, training[sample], others, *worst), "proximity", context)
     told = asdict(found)
+    told["in_features"] = asdict(feature_proximity(ours, seen, unseen, (pairs[0], pairs[1])))
     if warning := told.pop("warning"):
         caveats.append(str(warning))
     return told

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from worker import extractors
 from worker.context import StopRequested
 from worker.contract.checkpoints import latest
 from worker.contract.errors import CheckpointMissing, InvalidRequest
@@ -39,12 +40,23 @@ def images() -> NDArray[np.uint8]:
     return np.stack([fit_square(source.image(int(row)).read(), SIZE, "pad") for row in rows])
 
 
-@pytest.fixture
-def dataset(images: NDArray[np.uint8]) -> Dataset:
-    return Dataset(Path(), images, np.repeat(np.array([0, 1, 2], np.uint8), [TRAINED, VALIDATED, TESTED]))
+@pytest.fixture(scope="module")
+def dataset(images: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Without findings."""
+    folder = tmp_path_factory.mktemp("dataset")
+    (folder / "items.csv").write_text(
+        "\n".join(["labels,index", *(f",{index}" for index in range(len(images)))]) + "\n"
+    )
+    return Dataset(folder, images, np.repeat(np.array([0, 1, 2], np.uint8), [TRAINED, VALIDATED, TESTED]))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def job_context(module_job_context: Callable[..., Any]) -> Callable[..., Any]:
+    """Over one store, so that one training serves all tests."""
+    return module_job_context
+
+
+@pytest.fixture(scope="module")
 def training(job_context: Callable[..., Any], dataset: Dataset) -> str:
     """The id of a training of two steps, whose images are little more than noise."""
     context = job_context(Kind.TRAINING.new_id())
@@ -78,6 +90,10 @@ def test_every_metric_is_told_beside_its_floor_and_the_pictures_are_published(jo
     assert far.value["distance"] > 10 * far.floor["distance"]
     assert result.metrics["precision_recall"].value["recall"] < 0.1
     assert result.memorisation["copies"] == 0
+    proximity = result.memorisation["in_features"]
+    assert proximity["synthetic"] > proximity["held_out"] > 0
+    assert proximity["training_images"] == TRAINED
+    assert proximity["nearer_than_held_out"] < 0.1
     assert "'pixels'" in result.caveats[0]
     json.dumps(result.model_dump(mode="json"), allow_nan=False)
 
@@ -85,7 +101,7 @@ def test_every_metric_is_told_beside_its_floor_and_the_pictures_are_published(jo
     assert PngFile(folder / "grid.png").read().pixels.shape[0] > 4 * SIZE
     assert PngFile(folder / "nearest.png").read().pixels.size
     phases = [report.phase for report in context.reporter.reports]
-    assert list(dict.fromkeys(phases)) == ["generate", "evaluate", "memorisation"]
+    assert list(dict.fromkeys(phases)) == ["generate", "features", "evaluate", "memorisation", "proximity"]
 
 
 def test_equal_requests_have_equal_results(job_context, dataset, training) -> None:
@@ -106,6 +122,38 @@ def test_real_images_are_as_near_as_their_floor_and_training_images_are_found_ou
     copied = run(job_context(Kind.EVALUATION.new_id()), dataset, training)
     assert copied.memorisation["copies"] == TRAINED
     assert [pair["correlation"] for pair in copied.memorisation["worst"]] == pytest.approx([1] * 10)
+    assert copied.memorisation["in_features"]["nearer_than_held_out"] == 1
+    assert copied.memorisation["in_features"]["worst_pairs"] == pytest.approx([0] * 10, abs=1e-6)
+
+
+@pytest.fixture
+def lightly_taught(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extractors, "IMAGES_PASSED", 600)
+    monkeypatch.setattr(extractors, "DISTORTED_IMAGES", 20)
+
+
+def test_images_can_be_compared_by_what_a_classifier_has_learnt(job_context, dataset, training, lightly_taught) -> None:
+    context = job_context(Kind.EVALUATION.new_id())
+    result = run(context, dataset, training, features="classifier")
+    assert (result.features.extractor, result.features.dimensions) == ("classifier", 256)
+    assert result.features.fitted_on.startswith("20 training images under")
+    far = result.metrics["frechet_distance"]
+    assert far.value["distance"] > 10 * far.floor["distance"]
+    assert any(f"{VALIDATED} images are too few for 256 dimensions" in caveat for caveat in result.caveats)
+    phases = [report.phase for report in context.reporter.reports]
+    assert list(dict.fromkeys(phases))[1:3] == ["fit", "features"]
+
+
+def test_a_stop_is_heard_between_epochs(job_context, dataset, training, lightly_taught) -> None:
+    context = job_context(Kind.EVALUATION.new_id(), stop_after=2)
+    with pytest.raises(StopRequested):
+        run(context, dataset, training, features="classifier")
+    assert (context.last_progress.phase, context.last_progress.done, context.last_progress.total) == ("fit", 1, 2)
+
+
+def test_inception_without_its_weights_is_refused(job_context, dataset, training) -> None:
+    with pytest.raises(InvalidRequest, match="RAGAN_INCEPTION_WEIGHTS is not set"):
+        run(job_context(Kind.EVALUATION.new_id()), dataset, training, features="inception")
 
 
 @pytest.mark.parametrize(
