@@ -248,6 +248,13 @@ def generate(
     show_default=True,
     help="The part of the dataset to compare with.",
 )
+@click.option(
+    "--features",
+    type=click.Choice(["pixels", "classifier", "inception"]),
+    default="pixels",
+    show_default=True,
+    help="What distances are taken over.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws the images of either kind.")
 @click.option(
     "--output",
@@ -262,6 +269,7 @@ def evaluate(
     checkpoint: int | None,
     count: int,
     reference: str,
+    features: str,
     seed: int,
     output: Path | None,
     no_wait: bool,
@@ -279,6 +287,7 @@ def evaluate(
                 checkpoint="latest" if checkpoint is None else checkpoint,
                 count=count,
                 reference=reference,
+                features=features,
                 seed=seed,
                 wait=not no_wait,
                 on_progress=bar,

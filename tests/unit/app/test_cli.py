@@ -80,9 +80,10 @@ def test_shows_what_a_training_would_take(ragan, family, dataset, forecast, monk
 
 
 def test_evaluates_by_the_same_words_as_the_contract(ragan, training):
-    arguments = ["--checkpoint", 20, "--count", 50, "--reference", "train", "--seed", 3, "--no-wait", "--json"]
-    request = json.loads(ragan("evaluate", training, *arguments).stdout)["request"]
-    assert request == {"training": training, "checkpoint": 20, "count": 50, "reference": "train", "seed": 3}
+    chosen = {"checkpoint": 20, "count": 50, "reference": "train", "features": "classifier", "seed": 3}
+    arguments = [argument for field, value in chosen.items() for argument in (f"--{field}", value)]
+    request = json.loads(ragan("evaluate", training, *arguments, "--no-wait", "--json").stdout)["request"]
+    assert request == {"training": training} | chosen
 
 
 def test_shows_an_evaluation_in_words_with_its_caveats(ragan, evaluation):

@@ -22,6 +22,7 @@ def test_they_are_queued_with_the_step_that_latest_is(http, training):
         "checkpoint": 30,
         "count": 2048,
         "reference": "validation",
+        "features": "pixels",
         "seed": 0,
     }
     assert body["links"].keys() == {"self", "events", "cancel", "grid", "nearest", "card", "card_markdown"}
