@@ -19,7 +19,7 @@ from app.main import create_app
 from documents import API, CONTAINERS, DOCUMENTS, README, ROOT, Document, code, ragan_commands
 from worker.contract import errors
 from worker.contract.errors import InvalidRequest
-from worker.contract.requests import DatasetRequest, GenerationRequest, ModelChoice, TrainingRequest, Where
+from worker.contract.requests import ClassChoice, DatasetRequest, GenerationRequest, ModelChoice, TrainingRequest, Where
 from worker.contract.resources import Progress, Resource
 from worker.contract.results import DatasetResult, FamilyDescription, GenerationResult, TrainingForecast, TrainingResult
 from worker.contract.settings import Settings
@@ -36,6 +36,7 @@ FIELDS: Mapping[tuple[str, str], type[BaseModel]] = {
     ("Datasets", "field of `where`"): Where,
     ("Trainings", "field"): TrainingRequest,
     ("Trainings", "field of `model`"): ModelChoice,
+    ("Trainings", "field of `classes`"): ClassChoice,
     ("Generations", "field"): GenerationRequest,
 }
 """Whose fields a table lists, by section and header."""

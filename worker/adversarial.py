@@ -31,18 +31,21 @@ class Batch:
     """A device's share of a step's data.
 
     `real` is float32 (d_steps, B, S, S, 1) in [0, 1]; `latents` is float32 (d_steps + 1, B, latent_size); `size` is
-    the batch size over all devices, by which sums are divided.
+    the batch size over all devices, by which sums are divided. `codes` is int32 (d_steps, B), the classes of the real
+    images and of those that are generated beside them; None for families that take no labels.
     """
 
     real: tf.Tensor
     latents: tf.Tensor
     size: int
+    codes: tf.Tensor | None = None
 
 
 def alternating_step(networks: Networks, batch: Batch, *, label_smoothing: float) -> dict[str, tf.Tensor]:
     """Update the discriminator on each set of real images, then the generator on the last set of latent points.
 
     On the fast path the last update of the discriminator takes that last set, too, so that its images are drawn once.
+    Where there are classes, those of the last real images are the generator's.
 
     Returns:
         This device's share of `d_loss`, the mean over the real and generated images of the last discriminator
@@ -51,19 +54,22 @@ def alternating_step(networks: Networks, batch: Batch, *, label_smoothing: float
     """
     metrics: dict[str, tf.Tensor] = {}
     *others, last = tf.unstack(batch.real)
+    codes = [None] * batch.real.shape[0] if batch.codes is None else tf.unstack(batch.codes)
     if FastPath.ONE_GENERATOR_PASS not in networks.fast_paths:
         others, last = [*others, last], None
-    for real, latents in zip(others, tf.unstack(batch.latents), strict=False):
-        fake = _generated(networks, latents)
-        metrics = update_discriminator(networks, real, fake, batch.size, label_smoothing=label_smoothing)
+    for real, latents, shown in zip(others, tf.unstack(batch.latents), codes, strict=False):
+        fake = _generated(networks, latents, shown)
+        metrics = update_discriminator(networks, real, fake, batch.size, shown, label_smoothing=label_smoothing)
 
     variables = networks.generator.trainable_variables
     with tf.GradientTape() as tape:
-        fake = _generated(networks, batch.latents[-1])
+        fake = _generated(networks, batch.latents[-1], codes[-1])
         if last is not None:
             with tape.stop_recording():
-                metrics = update_discriminator(networks, last, fake, batch.size, label_smoothing=label_smoothing)
-        logits = networks.discriminator(fake, training=True)
+                metrics = update_discriminator(
+                    networks, last, fake, batch.size, codes[-1], label_smoothing=label_smoothing
+                )
+        logits = networks.discriminator(with_codes(fake, codes[-1]), training=True)
         loss = tf.reduce_sum(generator_losses(logits)) / batch.size
         scaled = loss * networks.loss_scale
     _apply(networks.generator_optimizer, tape.gradient(scaled, variables), variables, networks.loss_scale)
@@ -71,12 +77,22 @@ def alternating_step(networks: Networks, batch: Batch, *, label_smoothing: float
 
 
 def update_discriminator(
-    networks: Networks, real: tf.Tensor, fake: tf.Tensor, size: int, *, label_smoothing: float
+    networks: Networks,
+    real: tf.Tensor,
+    fake: tf.Tensor,
+    size: int,
+    codes: tf.Tensor | None = None,
+    *,
+    label_smoothing: float,
 ) -> dict[str, tf.Tensor]:
-    """Teach the discriminator on real images (B, S, S, 1) and as many generated ones, of a global batch of `size`."""
+    """Teach the discriminator on real images (B, S, S, 1) and as many generated ones, of a global batch of `size`.
+
+    `codes` are the classes (B,) of either, None without classes.
+    """
     variables = networks.discriminator.trainable_variables
     with tf.GradientTape() as tape:
-        logits = networks.discriminator(tf.concat([real, fake], axis=0), training=True)
+        both = None if codes is None else tf.concat([codes, codes], axis=0)
+        logits = networks.discriminator(with_codes(tf.concat([real, fake], axis=0), both), training=True)
         real_logits, fake_logits = tf.split(logits, 2)
         losses = tf.concat(discriminator_losses(real_logits, fake_logits, label_smoothing), axis=0)
         loss = tf.reduce_sum(losses) / (2 * size)
@@ -86,9 +102,14 @@ def update_discriminator(
     return {"d_loss": loss, "d_acc": _count(right) / (2 * size)}
 
 
-def _generated(networks: Networks, latents: tf.Tensor) -> tf.Tensor:
+def with_codes(first: tf.Tensor, codes: tf.Tensor | None = None) -> tf.Tensor | list[tf.Tensor]:
+    """What a network takes: latent points or images, and class codes if there are classes."""
+    return first if codes is None else [first, codes]
+
+
+def _generated(networks: Networks, latents: tf.Tensor, codes: tf.Tensor | None) -> tf.Tensor:
     """Images (B, S, S, 1), float32 whatever the generator computes in, for the discriminator sees real ones so, too."""
-    return tf.cast(networks.generator(latents, training=True), tf.float32)
+    return tf.cast(networks.generator(with_codes(latents, codes), training=True), tf.float32)
 
 
 def _apply(

@@ -24,7 +24,7 @@ from app.embedded_redis import EmbeddedRedis
 from app.errors import ProblemDetails
 from app.main import create_app
 from drawn import draw_nih_folder, nih_rows
-from ended import NOW, checkpoint_file, write_ended
+from ended import NOW, checkpoint_file, dataset_result, write_ended
 from worker.contract.requests import DatasetRequest, GenerationRequest, TrainingRequest
 from worker.contract.resources import Kind
 from worker.contract.results import FamilyDescription
@@ -95,7 +95,7 @@ def write_dataset(store: Store) -> str:
     request = DatasetRequest(source="clinic", image_size=16)
     return with_files(
         store,
-        write_ended(store, Kind.DATASET, request.model_dump(mode="json"), {"images": len(IMAGES), "sha256": "0" * 64}),
+        write_ended(store, Kind.DATASET, request.model_dump(mode="json"), dataset_result(len(IMAGES))),
         files,
     )
 
