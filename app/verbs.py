@@ -147,6 +147,18 @@ def select(
     help="auto: bfloat16 where the hardware computes in it, else float32.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws initial weights and batches.")
+@click.option(
+    "--classes",
+    multiple=True,
+    metavar="NAME",
+    help="Train on images of this class alone, as in --classes 'Effusion|Infiltration'; a family that takes labels "
+    "learns to tell these apart; may be repeated.",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["labels", "view", "sex", "age_decade"]),
+    help="What makes a class; default: labels, all findings of an image together.",
+)
 @click.option("--dry-run", is_flag=True, help="Only show what it would take.")
 @_no_wait
 @as_json_option
@@ -161,6 +173,8 @@ def train(
     devices: str,
     precision: str,
     seed: int,
+    classes: tuple[str, ...],
+    by: str | None,
     dry_run: bool,
     no_wait: bool,
     as_json: bool,
@@ -180,6 +194,8 @@ def train(
             "precision": precision,
             "seed": seed,
         }
+        if classes or by:
+            request["classes"] = {"by": by or "labels", "only": classes or None}
         if dry_run:
             result = client.forecast(dataset, **request)
             show(result, as_json, lambda: [forecast_table(result)])
@@ -191,6 +207,12 @@ def train(
 @click.argument("training")
 @click.option("--count", type=int, default=64, show_default=True, help="How many images.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds, equal images.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    help="A class that the training has learnt; may be repeated, and images take them in turn; default: all.",
+)
 @click.option("--checkpoint", type=int, help="A step; default: the newest.")
 @click.option(
     "--precision",
@@ -209,6 +231,7 @@ def generate(
     training: str,
     count: int,
     seed: int,
+    labels: tuple[str, ...],
     checkpoint: int | None,
     precision: str,
     output: Path | None,
@@ -226,6 +249,7 @@ def generate(
                 training,
                 count=count,
                 seed=seed,
+                labels=labels or None,
                 checkpoint="latest" if checkpoint is None else checkpoint,
                 precision=precision,
                 wait=not no_wait,
@@ -343,9 +367,10 @@ def _client() -> "Client":
 
 
 def _fitting_family(client: "Client", dataset: str) -> str | None:
-    """The first family that makes images of the dataset's size; None, the service's own default, if none does."""
+    """The first family without labels that makes images of the dataset's size; None, the service's default, if none."""
     image_size = client.get(dataset)["request"]["image_size"]
-    return next((each["family"] for each in client.models() if image_size in each["image_sizes"]), None)
+    unlabelled = (each for each in client.models() if not each["takes_labels"])
+    return next((each["family"] for each in unlabelled if image_size in each["image_sizes"]), None)
 
 
 def _setting(text: str) -> tuple[str, Any]:

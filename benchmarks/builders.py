@@ -14,9 +14,10 @@ from worker.devices import device_names, open_strategy
 from worker.fast_paths import FastPaths, for_drawing, for_training, taking
 from worker.models.base import DEFAULT, Family
 from worker.models.registry import family
+from worker.population import Population
 from worker.precision import Precision, computing_in, resolve
 from worker.sampling import Sampler, sampler_of
-from worker.trainer import Plan, Population, Trainer
+from worker.trainer import Plan, Trainer
 
 
 def noise(image_size: int, count: int = 1024) -> NDArray[np.uint8]:
@@ -58,7 +59,7 @@ def build_generator(name: str, fast_paths: FastPaths, precision: Precision = "fl
     kind: Family[Any] = family(name)
     with taking(fast_paths), computing_in(precision):
         keras.utils.set_random_seed(0)
-        return kind.generator(kind.configure(DEFAULT, {}))
+        return kind.generator(kind.configure(DEFAULT, {}), 0)
 
 
 def build_sampler(name: str, fast_paths: FastPaths | None = None, precision: Precision = "float32") -> Sampler:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from worker.contract.checkpoints import RECORD_FILE, CheckpointRecord, checkpoint_name
+from worker.contract.checkpoints import NO_CLASSES, RECORD_FILE, CheckpointRecord, LearntClasses, checkpoint_name
 from worker.contract.resources import Kind, Manifest, RequestRecord, Status
 from worker.contract.results import EvaluationResult, FeatureInfo, Measurement
 from worker.contract.store import Store
@@ -11,7 +11,7 @@ from worker.contract.store import Store
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def checkpoint_file(step: int, dataset: str) -> tuple[str, bytes]:
+def checkpoint_file(step: int, dataset: str, classes: LearntClasses = NO_CLASSES) -> tuple[str, bytes]:
     """Name and content of what is said of a checkpoint of the family `tiny16`; its networks are not there."""
     record = CheckpointRecord(
         step=step,
@@ -25,6 +25,7 @@ def checkpoint_file(step: int, dataset: str) -> tuple[str, bytes]:
         images_seen=1,
         seconds=1.0,
         versions={},
+        classes=classes,
     )
     return f"{checkpoint_name(step)}/{RECORD_FILE}", record.model_dump_json().encode()
 
@@ -64,6 +65,19 @@ def evaluation_result() -> dict[str, Any]:
         seconds=28.8,
     )
     return result.model_dump(mode="json")
+
+
+def dataset_result(train: int, validation: int = 0) -> dict[str, Any]:
+    """What is told of a dataset of so many images, as far as others ask: all of them show a mass."""
+    images = train + validation
+    counts = {
+        "label": {"Mass": images},
+        "view": {"PA": images},
+        "sex": {"F": images},
+        "age_decade": {"30-39": images},
+        "split": {"train": train, "validation": validation, "test": 0},
+    }
+    return {"images": images, "sha256": "0" * 64, "counts": counts}
 
 
 def write_ended(

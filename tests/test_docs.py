@@ -20,6 +20,7 @@ from documents import API, CONTAINERS, DOCUMENTS, README, ROOT, Document, code, 
 from worker.contract import errors
 from worker.contract.errors import InvalidRequest
 from worker.contract.requests import (
+    ClassChoice,
     DatasetRequest,
     EvaluationRequest,
     FeatureKind,
@@ -53,6 +54,7 @@ FIELDS: Mapping[tuple[str, str], type[BaseModel]] = {
     ("Datasets", "field of `where`"): Where,
     ("Trainings", "field"): TrainingRequest,
     ("Trainings", "field of `model`"): ModelChoice,
+    ("Trainings", "field of `classes`"): ClassChoice,
     ("Generations", "field"): GenerationRequest,
     ("Evaluations", "field"): EvaluationRequest,
     ("Models", "hyper-parameter"): CommonHyperparameters,

@@ -43,7 +43,8 @@ class Batch:
     `real` is float32 (d_steps, B, S, S, 1) in [0, 1]; `latents` is float32 (d_steps + 1, B, latent_size); `size` is
     the batch size over all devices, by which sums are divided; `step` counts from 1. `augmentations`, there if images
     are to be changed, is float32 (d_steps + 1, B, 2, NUMBERS) in [0, 1): for real and for generated images at each
-    update of the discriminator, and last for generated ones at the generator's.
+    update of the discriminator, and last for generated ones at the generator's. `codes`, there for families that take
+    labels, is int32 (d_steps, B), the classes of the real images and of those that are generated beside them.
     """
 
     real: tf.Tensor
@@ -51,6 +52,7 @@ class Batch:
     size: int
     step: tf.Tensor | int = 1
     augmentations: tf.Tensor | None = None
+    codes: tf.Tensor | None = None
 
 
 def alternating_step(
@@ -59,6 +61,7 @@ def alternating_step(
     """Update the discriminator on each set of real images, then the generator on the last set of latent points.
 
     On the fast path the last update of the discriminator takes that last set, too, so that its images are drawn once.
+    Where there are classes, those of the last real images are the generator's.
 
     Returns:
         This device's share of `d_loss`, the mean over the real and generated images of the last discriminator
@@ -67,19 +70,21 @@ def alternating_step(
     """
     metrics: dict[str, tf.Tensor] = {}
     *others, last = tf.unstack(batch.real)
+    codes = [None] * batch.real.shape[0] if batch.codes is None else tf.unstack(batch.codes)
     if FastPath.ONE_GENERATOR_PASS not in networks.fast_paths:
         others, last = [*others, last], None
-    for update, (real, latents) in enumerate(zip(others, tf.unstack(batch.latents), strict=False)):
-        fake = _generated(networks, latents)
-        metrics = _taught(networks, real, fake, batch, update, hyperparameters)
+    for update, (real, latents, shown) in enumerate(zip(others, tf.unstack(batch.latents), codes, strict=False)):
+        fake = _generated(networks, latents, shown)
+        metrics = _taught(networks, real, fake, shown, batch, update, hyperparameters)
 
     variables = networks.generator.trainable_variables
     with tf.GradientTape() as tape:
-        fake = _generated(networks, batch.latents[-1])
+        fake = _generated(networks, batch.latents[-1], codes[-1])
         if last is not None:
             with tape.stop_recording():
-                metrics = _taught(networks, last, fake, batch, len(others), hyperparameters)
-        logits = networks.discriminator(_shown(fake, batch, -1, GENERATED, hyperparameters), training=True)
+                metrics = _taught(networks, last, fake, codes[-1], batch, len(others), hyperparameters)
+        seen = _augmented(fake, batch, -1, GENERATED, hyperparameters)
+        logits = networks.discriminator(with_codes(seen, codes[-1]), training=True)
         loss = tf.reduce_sum(generator_losses(logits, hyperparameters.loss)) / batch.size
         scaled = loss * networks.loss_scale
     _apply(networks.generator_optimizer, tape.gradient(scaled, variables), variables, networks.loss_scale)
@@ -91,16 +96,17 @@ def _taught(
     networks: Networks,
     real: tf.Tensor,
     fake: tf.Tensor,
+    codes: tf.Tensor | None,
     batch: Batch,
     update: int,
     hyperparameters: "CommonHyperparameters",
 ) -> dict[str, tf.Tensor]:
-    real = _shown(real, batch, update, REAL, hyperparameters)
-    fake = _shown(fake, batch, update, GENERATED, hyperparameters)
-    return update_discriminator(networks, real, fake, batch, hyperparameters)
+    real = _augmented(real, batch, update, REAL, hyperparameters)
+    fake = _augmented(fake, batch, update, GENERATED, hyperparameters)
+    return update_discriminator(networks, real, fake, codes, batch, hyperparameters)
 
 
-def _shown(
+def _augmented(
     images: tf.Tensor, batch: Batch, update: int, kind: int, hyperparameters: "CommonHyperparameters"
 ) -> tf.Tensor:
     """Images as the discriminator sees them."""
@@ -110,16 +116,23 @@ def _shown(
 
 
 def update_discriminator(
-    networks: Networks, real: tf.Tensor, fake: tf.Tensor, batch: Batch, hyperparameters: "CommonHyperparameters"
+    networks: Networks,
+    real: tf.Tensor,
+    fake: tf.Tensor,
+    codes: tf.Tensor | None,
+    batch: Batch,
+    hyperparameters: "CommonHyperparameters",
 ) -> dict[str, tf.Tensor]:
     """Teach the discriminator on real images (B, S, S, 1) and as many generated ones, as it is shown them.
 
-    They are a share of a `batch`, of which only size and step are looked at.
+    Both are of the classes `codes` (B,), None without classes. They are a share of a `batch`, of which only size and
+    step are looked at.
     """
     size, boundary = batch.size, BOUNDARY[hyperparameters.loss]
     variables = networks.discriminator.trainable_variables
     with tf.GradientTape() as tape:
-        logits = networks.discriminator(tf.concat([real, fake], axis=0), training=True)
+        both = None if codes is None else tf.concat([codes, codes], axis=0)
+        logits = networks.discriminator(with_codes(tf.concat([real, fake], axis=0), both), training=True)
         real_logits, fake_logits = tf.split(logits, 2)
         losses = tf.concat(
             discriminator_losses(real_logits, fake_logits, hyperparameters.loss, hyperparameters.label_smoothing),
@@ -132,7 +145,7 @@ def update_discriminator(
         gradients = networks.r1.added_to(
             gradients,
             variables,
-            lambda images: networks.discriminator(images, training=False),
+            lambda images: networks.discriminator(with_codes(images, codes), training=False),
             real,
             size=size,
             step=batch.step,
@@ -143,9 +156,14 @@ def update_discriminator(
     return {"d_loss": loss, "d_acc": _count(right) / (2 * size)}
 
 
-def _generated(networks: Networks, latents: tf.Tensor) -> tf.Tensor:
+def with_codes(first: tf.Tensor, codes: tf.Tensor | None = None) -> tf.Tensor | list[tf.Tensor]:
+    """What a network takes: latent points or images, and class codes if there are classes."""
+    return first if codes is None else [first, codes]
+
+
+def _generated(networks: Networks, latents: tf.Tensor, codes: tf.Tensor | None) -> tf.Tensor:
     """Images (B, S, S, 1), float32 whatever the generator computes in, for the discriminator sees real ones so, too."""
-    return tf.cast(networks.generator(latents, training=True), tf.float32)
+    return tf.cast(networks.generator(with_codes(latents, codes), training=True), tf.float32)
 
 
 def _apply(

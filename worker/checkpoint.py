@@ -71,8 +71,8 @@ def restore_checkpoint(state: tf.train.Checkpoint, training: Path, step: int) ->
 def load_generator(training: Path, step: int) -> keras.Model:
     """The network to draw images from, of the checkpoint at a step in a training's folder.
 
-    Latent points (B, latent_size) in [-1, 1] to images (B, S, S, 1) in [0, 1]; the average of the generator where the
-    training kept one.
+    Latent points (B, latent_size) in [-1, 1], and class codes if it has learnt classes, to images (B, S, S, 1) in
+    [0, 1]; the average of the generator where the training kept one.
 
     Raises:
         CheckpointMissing: the checkpoint is not kept.
@@ -81,7 +81,7 @@ def load_generator(training: Path, step: int) -> keras.Model:
     record = read_record(training, step)
     family = registry.family(record.family)
     hyperparameters = family.hyperparameters.model_validate(record.hyperparameters)
-    network = family.generator(hyperparameters)
+    network = family.generator(hyperparameters, len(record.classes.names))
     state = tf.train.Checkpoint(**{AVERAGE if hyperparameters.ema_decay else GENERATOR: network})
     _read(state, training, step).assert_existing_objects_matched().expect_partial()
     return network

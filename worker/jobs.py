@@ -96,7 +96,8 @@ def evaluate_training(resource_id: str, run: int) -> Retry | None:
 
         request = EvaluationRequest.model_validate(record.request)
         training = TrainingRequest.model_validate(context.store.read_request(request.training).request)
-        return evaluate(request, Dataset.open(context.store.folder(training.dataset)), context)
+        dataset = Dataset.open(context.store.folder(training.dataset))
+        return evaluate(request, dataset, context, classes=training.classes)
 
     return _attempt(resource_id, run, stage)
 

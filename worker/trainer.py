@@ -10,16 +10,17 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from worker.adversarial import Batch, Networks
+from worker.adversarial import Batch, Networks, with_codes
 from worker.averaging import decay_at, update_average
 from worker.contract.errors import DeviceMemoryExhausted
 from worker.contract.fast_paths import FastPath
 from worker.differentiable_augmentation import NUMBERS
-from worker.draws import augmentation_numbers, latent_batches, real_batches
+from worker.draws import augmentation_numbers, class_batches, latent_batches, member_batches, real_batches
 from worker.fast_paths import FastPaths, taking
 from worker.gradient_penalty import R1Penalty
 from worker.models.base import CommonHyperparameters, Family
 from worker.models.networks.spectral_norm import SpectrallyNormalized
+from worker.population import Population
 from worker.precision import LOSS_SCALE, Precision, computing_in
 
 ADAM_BETA_1 = 0.5
@@ -37,26 +38,6 @@ class Plan:
     seed: int
     precision: Precision
     fast_paths: FastPaths
-
-
-@dataclass(frozen=True)
-class Population:
-    """The images to train on: uint8 (images, S, S), memory-mapped, of which those at `indices` are meant."""
-
-    images: NDArray[np.uint8]
-    indices: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    @property
-    def bytes(self) -> int:
-        """Of all pixels."""
-        return len(self) * int(np.prod(self.images.shape[1:]))
-
-    def take(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The images at positions of `indices`, in the shape of the positions and (S, S)."""
-        return self.images[self.indices[positions]]
 
 
 class Trainer:
@@ -78,6 +59,7 @@ class Trainer:
         self.family = family
         self.hyperparameters = hyperparameters
         self.plan = plan
+        self.classes = population.classes
         self._strategy = strategy
         self._population = population
         self._metric_names: tuple[str, ...] = ()
@@ -133,9 +115,13 @@ class Trainer:
         # By way of its text, a float32 becomes the shortest number that stands for it: 0.1, not 0.10000000149.
         return [dict(zip(self._metric_names, (float(str(value)) for value in row), strict=True)) for row in rows]
 
-    def sample(self, latents: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Images (B, S, S) in [0, 1] for latent points (B, latent_size), from the average if there is one."""
-        images: NDArray[np.float32] = self._sampler(tf.constant(latents), training=False).numpy()
+    def sample(self, latents: NDArray[np.float32], codes: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
+        """Images (B, S, S) in [0, 1] for latent points (B, latent_size), from the average if there is one.
+
+        `codes` are the classes (B,) of the images, None if the family takes no labels.
+        """
+        shown = None if codes is None else tf.constant(codes)
+        images: NDArray[np.float32] = self._sampler(with_codes(tf.constant(latents), shown), training=False).numpy()
         return images[..., 0].astype(np.float32)
 
     def state(self) -> tf.train.Checkpoint:
@@ -171,7 +157,9 @@ class Trainer:
 
     def _build(self) -> Networks:
         chosen = self.hyperparameters
-        generator, discriminator = self.family.generator(chosen), self.family.discriminator(chosen)
+        classes = len(self.classes.names)
+        generator = self.family.generator(chosen, classes)
+        discriminator = self.family.discriminator(chosen, classes)
         networks = Networks(
             generator=generator,
             discriminator=SpectrallyNormalized(discriminator) if chosen.spectral_norm else discriminator,
@@ -187,7 +175,7 @@ class Trainer:
         return networks
 
     def _copy_of_generator(self) -> keras.Model:
-        copy = self.family.generator(self.hyperparameters)
+        copy = self.family.generator(self.hyperparameters, len(self.classes.names))
         copy.set_weights(self._networks.generator.get_weights())
         return copy
 
@@ -224,7 +212,15 @@ class Trainer:
             return None
         return augmentation_numbers(self.plan.seed, step, (*self._latent_shape[:2], 2, NUMBERS))
 
+    def _codes(self, step: tf.Tensor | int) -> tf.Tensor | None:
+        """The classes of a step's real images, each as often as any other; None if the family takes no labels."""
+        if not (classes := len(self.classes.names)):
+            return None
+        return class_batches(self.plan.seed, step, self.real_shape, classes)
+
     def _chosen(self, step: tf.Tensor | int) -> tf.Tensor:
+        if (codes := self._codes(step)) is not None:
+            return member_batches(self.plan.seed, step, codes, self._population.class_sizes)
         return real_batches(self.plan.seed, step, self.real_shape, len(self._population))
 
     def _global_steps(self, first: tf.Tensor, steps: tf.Tensor, batches: tf.Tensor) -> tf.Tensor:
@@ -236,8 +232,10 @@ class Trainer:
             latents = latent_batches(self.plan.seed, step, self._latent_shape)
             # What is drawn within a compiled function may not be what is drawn without.
             real = batches[row] if self._resident is None else self._chosen(step)
-            changes = self._augmentations(step)
-            shares = self._strategy.run(self._replica_step, args=(step, latents, real, self._resident, changes))
+            shares = self._strategy.run(
+                self._replica_step,
+                args=(step, latents, real, self._codes(step), self._augmentations(step), self._resident),
+            )
             metrics = {name: self._strategy.reduce("SUM", share, axis=None) for name, share in shares.items()}
             self._metric_names = tuple(metrics)
             return following, rows.write(row, tf.stack(list(metrics.values())))
@@ -256,10 +254,11 @@ class Trainer:
         step: tf.Tensor,
         latents: tf.Tensor,
         real: tf.Tensor,
-        resident: tf.Tensor | None,
+        codes: tf.Tensor | None,
         changes: tf.Tensor | None,
+        resident: tf.Tensor | None,
     ) -> dict[str, tf.Tensor]:
-        """Take one step as one device, whose share is a part of `latents`, `real` and `changes`.
+        """Take one step as one device, of whose share of the global batch there is more in all but the first and last.
 
         `real` has images, or where there are `resident` ones their positions among them.
         """
@@ -273,6 +272,7 @@ class Trainer:
             size=self.plan.batch_size,
             step=step,
             augmentations=None if changes is None else self._share(changes),
+            codes=None if codes is None else self._share(codes),
         )
         metrics = self.family.step(self._networks, batch, self.hyperparameters)
         if self._average is not None:

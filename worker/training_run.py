@@ -13,7 +13,7 @@ from worker.contract.checkpoints import latest, list_checkpoints
 from worker.contract.errors import TrainingDiverged
 from worker.contract.requests import TrainingRequest
 from worker.contract.results import TrainingResult
-from worker.draws import latent_points
+from worker.draws import codes_in_turn, latent_points
 from worker.metrics_log import MetricsLog
 from worker.snapshots import TILES, publish_snapshot, withdraw_snapshots_after
 from worker.trainer import Trainer
@@ -48,6 +48,7 @@ class TrainingRun:
         self._clock = clock
         self._folder = context.store.folder(context.resource_id)
         self._latents = latent_points(request.seed, 0, TILES, trainer.family.latent_size)
+        self._codes = codes_in_turn(len(trainer.classes.names), TILES)
         self._seconds = 0.0
         self._seconds_per_step = math.inf
         self._saved_step = -1
@@ -95,7 +96,7 @@ class TrainingRun:
 
     def publish_snapshot(self) -> None:
         """Publish the picture grid of this step; TrainingDiverged if there is none to be seen."""
-        images = self._trainer.sample(self._latents)
+        images = self._trainer.sample(self._latents, self._codes)
         if not np.isfinite(images).all():
             raise self._diverged(f"After step {self.step} the generated pixels were no longer numbers")
         text = {
@@ -127,6 +128,7 @@ class TrainingRun:
             dataset_sha256=self._dataset_sha256(),
             images_seen=self._images_seen(),
             seconds=self._seconds,
+            classes=self._trainer.classes,
         )
         self._saved_step = self.step
         self._emit_metrics()

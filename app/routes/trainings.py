@@ -13,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from app import media
+from app.classes import complete_classes
 from app.devices import check_devices
 from app.forecast import forecast
 from app.parts import in_file, in_memory
@@ -175,7 +176,9 @@ def _complete(use: Services, request: TrainingRequest) -> TrainingRequest:
     dataset = use.jobs.finished(request.dataset)
     check_devices(use.redis, request)
     model = use.families.complete(request.model, dataset.request["image_size"])
-    return request.model_copy(update={"model": model})
+    counts = (dataset.result or {}).get("counts", {})
+    classes = complete_classes(request.classes, use.families.get(model.family), counts)
+    return request.model_copy(update={"model": model, "classes": classes})
 
 
 def _folder(use: Services, resource_id: str) -> Path:

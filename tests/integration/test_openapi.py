@@ -24,7 +24,7 @@ from app.embedded_redis import EmbeddedRedis
 from app.errors import ProblemDetails
 from app.main import create_app
 from drawn import draw_nih_folder, nih_rows
-from ended import NOW, checkpoint_file, evaluation_result, write_ended
+from ended import NOW, checkpoint_file, dataset_result, evaluation_result, write_ended
 from worker.contract.requests import DatasetRequest, EvaluationRequest, GenerationRequest, TrainingRequest
 from worker.contract.resources import Kind
 from worker.contract.results import FamilyDescription
@@ -93,8 +93,7 @@ def archived(pictures: int) -> bytes:
 def write_dataset(store: Store) -> str:
     files = {"images.npy": saved(IMAGES), "items.csv": b"file\n", "contact-sheet.png": PICTURE}
     request = DatasetRequest(source="clinic", image_size=16)
-    counts = {"split": {"train": 100, "validation": 60, "test": 0}}
-    result = {"images": len(IMAGES), "sha256": "0" * 64, "counts": counts}
+    result = dataset_result(train=100, validation=60)
     return with_files(store, write_ended(store, Kind.DATASET, request.model_dump(mode="json"), result), files)
 
 

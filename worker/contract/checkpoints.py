@@ -10,11 +10,24 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from worker.contract.errors import CheckpointMissing
+from worker.contract.requests import ClassField
 from worker.contract.resources import Timestamp
 from worker.contract.results import CheckpointInfo
 
 CHECKPOINTS = "checkpoints"
 RECORD_FILE = "checkpoint.json"
+
+
+class LearntClasses(BaseModel):
+    """The classes that a training with labels tells apart; a class's code is its place in `names`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    by: ClassField | None = None
+    names: tuple[str, ...] = ()
+
+
+NO_CLASSES = LearntClasses()
 
 
 class CheckpointRecord(BaseModel):
@@ -33,6 +46,7 @@ class CheckpointRecord(BaseModel):
     images_seen: int = Field(description="Real images, over all runs so far.")
     seconds: float = Field(description="Spent in training steps, over all runs so far.")
     versions: dict[str, str]
+    classes: LearntClasses = Field(NO_CLASSES, description="Empty for families that take no labels.")
 
     def info(self) -> CheckpointInfo:
         return CheckpointInfo(step=self.step, created_at=self.created_at, bytes=self.bytes)

@@ -14,6 +14,8 @@ MIN_EVALUATED, MAX_EVALUATED = 40, 50_000
 """Images of either kind that an evaluation may compare: with fewer, no distance says anything."""
 MIN_EVALUATED_PIXELS = 16
 """On a side: of smaller images there is no texture to compare."""
+ClassField = Literal["labels", "view", "sex", "age_decade"]
+"""By what images are told apart: their whole list of findings, joined with |, or one of the other fields."""
 OLDEST_POSSIBLE_AGE = 120
 """Years; early editions of the NIH metadata list ages such as 414."""
 FeatureKind = Literal["pixels", "classifier", "inception"]
@@ -111,6 +113,22 @@ class ModelChoice(_Request):
     hyperparameters: dict[str, Any] = {}
 
 
+class ClassChoice(_Request):
+    """Which images to train on, by their classes; for a family that takes labels, also which classes to learn."""
+
+    by: ClassField = Field("labels", description="`labels`: the findings of an image, together, are its class.")
+    only: tuple[str, ...] | None = Field(
+        None, min_length=1, description="Classes, as in `Effusion|Infiltration` or `20-29`; null: all there are."
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if self.only is not None and len(set(self.only)) < len(self.only):
+            twice = next(name for name in self.only if self.only.count(name) > 1)
+            raise ValueError(f"only names {twice!r} more than once: name each class once")
+        return self
+
+
 class TrainingRequest(_Request):
     """Train a family on a dataset."""
 
@@ -137,6 +155,9 @@ class TrainingRequest(_Request):
     snapshot_every: int = Field(10, ge=1, le=MAX_STEPS, description="Steps from one picture grid to the next.")
     checkpoint_every: int = Field(200, ge=1, le=MAX_STEPS, description="Steps from one checkpoint to the next.")
     keep_checkpoints: int = Field(3, ge=1, le=1000, description="The newest so many are kept.")
+    classes: ClassChoice | None = Field(
+        None, description="Null: every image; for families that take labels, every class of findings."
+    )
 
     @model_validator(mode="after")
     def _shared_out(self) -> Self:
@@ -170,7 +191,11 @@ class GenerationRequest(_Request):
     checkpoint: Literal["latest"] | int = Field("latest", description="A step, or the newest.")
     count: int = Field(64, ge=1, le=MAX_COUNT)
     seed: int = Field(0, ge=0, le=2**32 - 1)
-    labels: tuple[str, ...] | None = Field(None, description="For families that take labels.")
+    labels: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Classes of a training with labels, which images take in turn; null: all that it has learnt.",
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16 is faster where the hardware has it, and some grey levels off."
     )

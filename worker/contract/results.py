@@ -165,6 +165,9 @@ class EvaluationResult(_Result):
     reference: str
     features: FeatureInfo
     metrics: dict[str, Measurement]
+    subgroups: dict[str, dict[str, Measurement]] = Field(
+        {}, description="Of a training with labels, the metrics of each class that has enough images of both kinds."
+    )
     memorisation: dict[str, Any] | None = Field(description="Null where there are too few real images to tell.")
     caveats: tuple[str, ...] = Field(description="What to know before any of it is repeated.")
     seconds: float
@@ -178,7 +181,9 @@ class FamilyDescription(_Result):
     reference: str
     image_sizes: tuple[int, ...]
     takes_labels: bool
-    parameters: dict[str, int] = Field(description="Of the reference preset, by network.")
+    parameters: dict[str, int] = Field(
+        description="Of the reference preset, by network; of two classes if the family takes labels."
+    )
     presets: dict[str, dict[str, Any]] = Field(description="Every hyper-parameter's value, by preset.")
     hyperparameters: dict[str, Any] = Field(description="JSON Schema.")
     published_at: Timestamp

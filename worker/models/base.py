@@ -128,6 +128,7 @@ class Family(ABC, Generic[H]):
     image_size: ClassVar[int]
     """Pixels on a side of the images it makes."""
     takes_labels: ClassVar[bool] = False
+    """Whether it learns classes of images, so that one can be asked for."""
     latent_size: ClassVar[int] = 100
     hyperparameters: ClassVar[type[CommonHyperparameters]]
     presets: ClassVar[Mapping[str, CommonHyperparameters]]
@@ -139,12 +140,19 @@ class Family(ABC, Generic[H]):
             _check(cls)
 
     @abstractmethod
-    def generator(self, hyperparameters: H) -> "keras.Model":
-        """Latent points (B, latent_size) in [-1, 1] to images (B, image_size, image_size, 1) in [0, 1], float32."""
+    def generator(self, hyperparameters: H, classes: int) -> "keras.Model":
+        """Latent points (B, latent_size) in [-1, 1] to images (B, image_size, image_size, 1) in [0, 1], float32.
+
+        `classes` is 0 for a family that takes no labels. The network of one that does has the inputs [latent points,
+        class codes], these int32 (B,) from 0 to `classes` - 1.
+        """
 
     @abstractmethod
-    def discriminator(self, hyperparameters: H) -> "keras.Model":
-        """Images (B, image_size, image_size, 1) in [0, 1] to logits (B, 1), positive for real, float32."""
+    def discriminator(self, hyperparameters: H, classes: int) -> "keras.Model":
+        """Images (B, image_size, image_size, 1) in [0, 1] to logits (B, 1), positive for real, float32.
+
+        Of a family that takes labels, [images, class codes] to logits, as for the generator.
+        """
 
     def step(self, networks: "Networks", batch: "Batch", hyperparameters: H) -> "dict[str, tf.Tensor]":
         """Update the networks with one device's share of a batch; traced once into a graph.

@@ -1,7 +1,8 @@
 """Compares synthetic images of a training with real ones of its dataset: how near, how varied, and whether copied.
 
 Every metric is told beside its floor, what real images have among themselves, and all that makes a number doubtful is
-told in a sentence.
+told in a sentence. A training is compared with images of its classes alone; where it has learnt to tell them apart, the
+synthetic images have the same mix of classes as the real ones, and what each class comes to is told, too.
 """
 
 import time
@@ -14,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.context import JobContext, StopRequested
+from worker.contract.checkpoints import CheckpointRecord, read_record
 from worker.contract.errors import CheckpointMissing, InvalidRequest
-from worker.contract.requests import MIN_EVALUATED, MIN_EVALUATED_PIXELS, EvaluationRequest
+from worker.contract.requests import MIN_EVALUATED, MIN_EVALUATED_PIXELS, ClassChoice, EvaluationRequest
 from worker.contract.results import EvaluationResult, FeatureInfo, Measurement
 from worker.contract.space import evaluation_bytes
 from worker.dataset import Dataset
@@ -35,7 +37,8 @@ from worker.metrics.power_spectrum import spectral_distance
 from worker.metrics.precision_recall import precision_recall
 from worker.metrics.sliced_wasserstein import sliced_wasserstein_distance
 from worker.metrics.structural_similarity import diversity
-from worker.sampling import load_sampler
+from worker.sampling import codes_of, load_sampler
+from worker.sources.classes import label_of
 from worker.sources.pixels import encode_png, tile
 
 DRAWN_AT_ONCE = 256
@@ -51,9 +54,21 @@ Metric = Callable[[NDArray[Any], NDArray[Any]], Any]
 
 
 def evaluate(
-    request: EvaluationRequest, dataset: Dataset, context: JobContext, *, clock: Callable[[], float] = time.monotonic
+    request: EvaluationRequest,
+    dataset: Dataset,
+    context: JobContext,
+    *,
+    classes: ClassChoice | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> EvaluationResult:
     """Draw images, compare them, and publish two pictures: a grid, and the pairs that look most like copies.
+
+    Args:
+        request: What to compare.
+        dataset: That of the training.
+        context: The job.
+        classes: Those that the training was kept to, as it was asked for.
+        clock: Seconds.
 
     Raises:
         InvalidRequest: the reference has too few images, or they are too small.
@@ -68,11 +83,18 @@ def evaluate(
             f"Its images are {dataset.image_size} pixels on a side, and an evaluation needs {MIN_EVALUATED_PIXELS}.",
         )
     began = clock()
-    real = _real_images(request, dataset)
-    synthetic = _synthetic_images(request, request.checkpoint, context)
+    record = read_record(context.store.folder(request.training), request.checkpoint)
+    dataset = _compared(dataset, record, classes)
+    chosen = _chosen_real(request, dataset)
+    real, labels = np.asarray(dataset.images[chosen]), _labels_of(dataset, record, chosen)
+    synthetic = _synthetic_images(request, record, labels, context)
     context.need_room(evaluation_bytes(dataset.image_size))
     extractor = _extractor(request, dataset, context)
     measured, caveats = _measure(real, synthetic, extractor, request.seed, context)
+    if not extractor.comparable_with_published:
+        caveats.insert(0, _ONLY_AMONG_EACH_OTHER.format(extractor.name))
+    caveats += extractor.caveats
+    subgroups, more = _subgroups(record.classes.names, real, synthetic, labels or (), extractor, request.seed, context)
     copied = _copies(request, dataset, synthetic, extractor, caveats, context)
     _publish_grid(synthetic, real, context)
     return EvaluationResult(
@@ -88,35 +110,59 @@ def evaluate(
             comparable_with_published=extractor.comparable_with_published,
         ),
         metrics=measured,
+        subgroups=subgroups,
         memorisation=copied,
-        caveats=tuple(caveats),
+        caveats=(*caveats, *more),
         seconds=round(clock() - began, 3),
     )
 
 
-def _real_images(request: EvaluationRequest, dataset: Dataset) -> NDArray[np.uint8]:
-    """Up to `count` images of the reference, drawn by the seed."""
+def _compared(dataset: Dataset, record: CheckpointRecord, classes: ClassChoice | None) -> Dataset:
+    """The dataset with the images in its parts that are of a class of the training."""
+    if record.classes.by is not None:
+        return dataset.of_classes(record.classes.by, record.classes.names)
+    if classes is not None and classes.only is not None:
+        return dataset.of_classes(classes.by, classes.only)
+    return dataset
+
+
+def _chosen_real(request: EvaluationRequest, dataset: Dataset) -> NDArray[np.int64]:
+    """Places of up to `count` images of the reference, in the order in which the seed draws them.
+
+    Whatever follows that order, such as the labels of synthetic images, has the mix of all wherever it ends.
+    """
     indices = dataset.indices(request.reference)
     if len(indices) < MIN_EVALUATED:
         raise InvalidRequest.at(
             "#/reference",
-            f"The part {request.reference!r} of the dataset has {len(indices)} images, and an evaluation needs "
-            f"{MIN_EVALUATED}: take another part, or make a dataset with a larger one.",
+            f"The part {request.reference!r} of the dataset has {len(indices)} images to compare with, and an "
+            f"evaluation needs {MIN_EVALUATED}: take another part, or make a dataset with a larger one.",
         )
-    chosen = np.random.default_rng(request.seed).permutation(indices)[: request.count]
-    return np.asarray(dataset.images[np.sort(chosen)])
+    return np.random.default_rng(request.seed).permutation(indices)[: request.count]
 
 
-def _synthetic_images(request: EvaluationRequest, checkpoint: int, context: JobContext) -> NDArray[np.uint8]:
-    """Those that a generation with this seed draws first."""
+def _labels_of(dataset: Dataset, record: CheckpointRecord, images: NDArray[np.int64]) -> list[str] | None:
+    """The classes of some images, None if the training has learnt none."""
+    if record.classes.by is None:
+        return None
+    found = dataset.classes(record.classes.by)
+    return [found.names[code] for code in found.codes[images]]
+
+
+def _synthetic_images(
+    request: EvaluationRequest, record: CheckpointRecord, labels: Sequence[str] | None, context: JobContext
+) -> NDArray[np.uint8]:
+    """Those that a generation with this seed draws first, if it is asked for these labels."""
     fast_paths = for_drawing(context.settings.fast_paths, device_names(context.settings.cpu_devices)[0])
     training = context.store.folder(request.training)
-    sample, latent_size, _ = load_sampler(training, checkpoint, "float32", fast_paths)
+    sample, latent_size, _ = load_sampler(training, record.step, "float32", fast_paths)
     parts = []
     for first in range(0, request.count, DRAWN_AT_ONCE):
         _stop_if_told(context)
         size = min(DRAWN_AT_ONCE, request.count - first)
-        parts.append(sample(latent_points(request.seed, first, size, latent_size)))
+        shown = None if labels is None else [label_of(labels, index) for index in range(first, first + size)]
+        codes = None if shown is None else codes_of(shown, record.classes)
+        parts.append(sample(latent_points(request.seed, first, size, latent_size), codes))
         context.progress("generate", first + size, request.count, "images")
     return np.concatenate(parts)
 
@@ -150,7 +196,12 @@ def _features(
 
 
 def _measure(
-    real: NDArray[np.uint8], synthetic: NDArray[np.uint8], extractor: FeatureExtractor, seed: int, context: JobContext
+    real: NDArray[np.uint8],
+    synthetic: NDArray[np.uint8],
+    extractor: FeatureExtractor,
+    seed: int,
+    context: JobContext,
+    phase: str = "evaluate",
 ) -> tuple[dict[str, Measurement], list[str]]:
     """Every metric with its floor, and the warnings that they gave."""
     over_features: Mapping[str, Metric] = {
@@ -167,23 +218,46 @@ def _measure(
     }
     measured: dict[str, Measurement] = {}
     caveats = []
-    if not extractor.comparable_with_published:
-        caveats.append(
-            f"Distances are over the features {extractor.name!r}, not over those of published ones: compare them with "
-            "each other and with their floor alone."
-        )
-    caveats += extractor.caveats
     compared = _features(extractor, (real, synthetic), "features", context)
     everything = len(over_features) + len(over_images)
     for metrics, sets in ((over_features, compared), (over_images, (real, synthetic))):
         for name, metric in metrics.items():
             _stop_if_told(context)
-            context.progress("evaluate", len(measured), everything, "metrics")
+            context.progress(phase, len(measured), everything, "metrics")
             value = asdict(metric(*sets))
             if warning := value.pop("warning", None):
                 caveats.append(str(warning))
             measured[name] = _with_floor(value, sets[0], metric, seed, len(synthetic))
-    context.progress("evaluate", everything, everything, "metrics")
+    context.progress(phase, everything, everything, "metrics")
+    return measured, caveats
+
+
+def _subgroups(
+    names: Sequence[str],
+    real: NDArray[np.uint8],
+    synthetic: NDArray[np.uint8],
+    labels: Sequence[str],
+    extractor: FeatureExtractor,
+    seed: int,
+    context: JobContext,
+) -> tuple[dict[str, dict[str, Measurement]], list[str]]:
+    """The metrics of each class alone, where there are enough images of both kinds; `labels` are of the real ones."""
+    measured: dict[str, dict[str, Measurement]] = {}
+    caveats, left_out = [], []
+    for name in names:
+        of_real = np.array([label == name for label in labels])
+        of_synthetic = np.resize(of_real, len(synthetic))  # they take the labels of the real ones in turn
+        ours, theirs = synthetic[of_synthetic], real[of_real]
+        if min(len(ours), len(theirs)) < MIN_EVALUATED:
+            left_out.append(f"{name} ({len(theirs)})")
+            continue
+        measured[name], warnings = _measure(theirs, ours, extractor, seed, context, f"evaluate {name}")
+        caveats += [f"Of {name}: {warning}" for warning in warnings]
+    if left_out:
+        caveats.append(
+            f"What these classes come to alone is not told, for it takes {MIN_EVALUATED} real images: "
+            f"{', '.join(left_out)}."
+        )
     return measured, caveats
 
 
@@ -238,6 +312,10 @@ def _copies(
     return told
 
 
+_ONLY_AMONG_EACH_OTHER = (
+    "Distances are over the features {!r}, not over those of published ones: compare them with each other and with "
+    "their floor alone."
+)
 _TEXT = {"Synthetic": "in part", "Software": "RaGAN"}
 
 

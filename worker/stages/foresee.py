@@ -23,8 +23,9 @@ from worker.fast_paths import PLAIN, for_training
 from worker.feasibility import devices_to_share
 from worker.models import registry
 from worker.models.base import CommonHyperparameters, Family
+from worker.population import Population, population_of
 from worker.precision import LOSS_SCALE, resolve
-from worker.trainer import Plan, Population, Trainer, variable_bytes
+from worker.trainer import Plan, Trainer, variable_bytes
 
 VIEWS = {"ExpandDims", "Identity", "IdentityN", "Reshape", "Squeeze", "StopGradient"}
 """Operations whose outputs are the memory of their inputs."""
@@ -51,15 +52,15 @@ def foresee(request: TrainingRequest, dataset: Dataset, settings: Settings) -> T
     shared out over the steps. In a family with a step of its own, what is within loops is not seen.
 
     Raises:
-        InvalidRequest: the family is unknown here, or family, hyper-parameters, dataset, batch size and devices do not
-            go together.
+        InvalidRequest: the family is unknown here, or family, hyper-parameters, dataset, classes, batch size and
+            devices do not go together.
         DevicesUnavailable: this worker has fewer devices.
     """
     family = registry.family(request.model.family)
     hyperparameters = family.configure(request.model.preset, request.model.hyperparameters)
     names = device_names(settings.cpu_devices)
     devices = devices_to_share(request, dataset, family, names)
-    population = Population(dataset.images, dataset.indices("train"))
+    population = population_of(request, dataset, family)
     share = Plan(
         batch_size=request.batch_size // devices,
         seed=request.seed,
@@ -141,16 +142,20 @@ def _trace(
     )
     updates, size = hyperparameters.d_steps, family.image_size
     changes = tf.TensorSpec((updates + 1, plan.batch_size, 2, NUMBERS)) if hyperparameters.diff_augment else None
+    classes = tf.TensorSpec((updates, plan.batch_size), tf.int32) if population.classes.names else None
 
     def traced(step: int) -> tf.Graph:
-        def take(real: tf.Tensor, latents: tf.Tensor, augmentations: tf.Tensor | None) -> dict[str, tf.Tensor]:
-            batch = Batch(real, latents, plan.batch_size, step, augmentations)
+        def take(
+            real: tf.Tensor, latents: tf.Tensor, augmentations: tf.Tensor | None, codes: tf.Tensor | None
+        ) -> dict[str, tf.Tensor]:
+            batch = Batch(real, latents, plan.batch_size, step, augmentations, codes)
             return family.step(networks, batch, hyperparameters)
 
         function = tf.function(take, autograph=False).get_concrete_function(
             tf.TensorSpec((updates, plan.batch_size, size, size, 1)),
             tf.TensorSpec((updates + 1, plan.batch_size, family.latent_size)),
             changes,
+            classes,
         )
         return function.graph
 

@@ -13,8 +13,9 @@ from worker.devices import device_names, open_strategy
 from worker.fast_paths import for_training
 from worker.feasibility import devices_to_share
 from worker.models import registry
+from worker.population import population_of
 from worker.precision import resolve
-from worker.trainer import Plan, Population, Trainer
+from worker.trainer import Plan, Trainer
 from worker.training_run import TrainingRun
 
 
@@ -25,12 +26,12 @@ def train(
 
     Args:
         request: What to train.
-        dataset: What to train on: the images of its `train` part.
+        dataset: What to train on: the images of its `train` part, or of the classes of these that were asked for.
         context: The job.
         clock: Seconds, for the rate and the pace of events.
 
     Raises:
-        InvalidRequest: family, dataset, batch size and devices do not go together.
+        InvalidRequest: family, dataset, classes, batch size and devices do not go together.
         DevicesUnavailable: this worker has fewer devices.
         DeviceMemoryExhausted: the batch does not fit.
         TrainingDiverged: a loss or weight is not a number any more; the last good checkpoint is kept.
@@ -45,7 +46,7 @@ def train(
     strategy = open_strategy(request.devices, context.settings.cpu_devices)
     # It fails on the gradient of a LeakyReLU behind a convolution, says so as an error in the log, and changes nothing.
     tf.config.optimizer.set_experimental_options({"remapping": False})
-    population = Population(dataset.images, dataset.indices("train"))
+    population = population_of(request, dataset, family)
     plan = Plan(
         batch_size=request.batch_size,
         seed=request.seed,

@@ -20,7 +20,7 @@ from app.embedded_redis import EmbeddedRedis
 from app.keys import Keyring, Quotas, Scope
 from app.main import create_app
 from drawn import draw_nih_folder, nih_rows
-from ended import NOW, checkpoint_file, evaluation_result, write_ended
+from ended import NOW, checkpoint_file, dataset_result, evaluation_result, write_ended
 from worker.contract.queues import AllowListedJob, QueueName, queue
 from worker.contract.requests import EvaluationRequest, GenerationRequest, TrainingRequest
 from worker.contract.resources import Kind
@@ -197,15 +197,14 @@ def ended(store: Store) -> Callable[..., str]:
 @pytest.fixture
 def dataset(store: Store) -> str:
     """A dataset of 16x16 images that is ready."""
-    parts = {"train": 100, "validation": 60, "test": 3}
-    result = {"images": 163, "sha256": "0" * 64, "counts": {"split": parts}}
+    result = dataset_result(train=100, validation=60)
     return write_ended(store, Kind.DATASET, {"source": "clinic", "image_size": 16}, result)
 
 
 @pytest.fixture
 def large_dataset(store: Store) -> str:
     """A dataset of 64x64 images that is ready."""
-    return write_ended(store, Kind.DATASET, {"source": "clinic", "image_size": 64}, {"images": 3, "sha256": "0" * 64})
+    return write_ended(store, Kind.DATASET, {"source": "clinic", "image_size": 64}, dataset_result(3))
 
 
 @pytest.fixture

@@ -6,6 +6,8 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli import main
+from ended import checkpoint_file
+from worker.contract.checkpoints import LearntClasses
 from worker.contract.queues import QueueName
 
 
@@ -65,6 +67,30 @@ def test_trains_and_generates_by_the_same_words_as_the_contract(ragan, family, d
     request = json.loads(ragan("generate", training, "--count", 5, "--no-wait", "--json").stdout)["request"]
     assert (request["count"], request["checkpoint"]) == (5, 30)
     assert json.loads(ragan("resume", training, "--steps", 40, "--no-wait", "--json").stdout)["status"] == "queued"
+
+
+def test_asks_for_classes_and_labels(ragan, family, store, dataset, training):
+
+    def classes(*arguments):
+        done = ragan("train", dataset, "--family", "tiny16", *arguments, "--no-wait", "--json")
+        return json.loads(done.stdout)["request"]["classes"]
+
+    assert classes() is None
+    named = classes("--classes", "Mass", "--classes", "No Finding")
+    assert named == {"by": "labels", "only": ["Mass", "No Finding"]}
+    assert classes("--by", "view") == {"by": "view", "only": None}
+    learnt = LearntClasses(by="labels", names=("Mass", "Nodule"))
+    for step in (20, 30):
+        name, content = checkpoint_file(step, dataset, learnt)
+        store.publish_bytes(content, training, name)
+    drawn = ragan("generate", training, "--label", "Nodule", "--label", "Mass", "--no-wait", "--json")
+    assert json.loads(drawn.stdout)["request"]["labels"] == ["Nodule", "Mass"]
+
+
+def test_takes_a_family_with_labels_only_if_it_is_named(ragan, family, store, dataset):
+    store.publish_family(family.model_copy(update={"family": "a-labelled-one", "takes_labels": True}))
+    queued = json.loads(ragan("train", dataset, "--no-wait", "--json").stdout)
+    assert queued["request"]["model"]["family"] == "tiny16"
 
 
 def test_shows_what_a_training_would_take(ragan, family, dataset, forecast, monkeypatch):

@@ -27,7 +27,7 @@ def folder(context: Any) -> Any:
 def networks(family: str) -> tuple[Any, Any]:
     from worker.models.registry import families
 
-    generator = families()[family].generator(families()[family].presets["default"])
+    generator = families()[family].generator(families()[family].presets["default"], 0)
     average = tf.keras.models.clone_model(generator)
     average.set_weights([weight + 1 for weight in generator.get_weights()])
     return generator, average

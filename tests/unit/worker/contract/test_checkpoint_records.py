@@ -1,9 +1,17 @@
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from worker.contract.checkpoints import CheckpointRecord, checkpoint_name, latest, list_checkpoints, read_record
+from worker.contract.checkpoints import (
+    NO_CLASSES,
+    CheckpointRecord,
+    checkpoint_name,
+    latest,
+    list_checkpoints,
+    read_record,
+)
 from worker.contract.errors import CheckpointMissing
 
 
@@ -38,6 +46,14 @@ def test_checkpoints_are_listed_by_step_and_the_newest_is_the_latest(tmp_path: P
     assert newest is not None
     assert newest.step == 10_000_000
     assert newest.hyperparameters == {"width": 0.5}
+
+
+def test_a_record_from_before_there_were_classes_has_none(tmp_path: Path) -> None:
+    keep(tmp_path, 1)
+    file = tmp_path / checkpoint_name(1) / "checkpoint.json"
+    old = {name: value for name, value in json.loads(file.read_text()).items() if name != "classes"}
+    file.write_text(json.dumps(old))
+    assert read_record(tmp_path, 1).classes == NO_CLASSES
 
 
 def test_a_training_without_checkpoints_has_none(tmp_path: Path) -> None:

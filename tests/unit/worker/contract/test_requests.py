@@ -1,7 +1,15 @@
 import pytest
 from pydantic import ValidationError
 
-from worker.contract.requests import AgeRange, DatasetRequest, GenerationRequest, Split, TrainingRequest, Where
+from worker.contract.requests import (
+    AgeRange,
+    ClassChoice,
+    DatasetRequest,
+    GenerationRequest,
+    Split,
+    TrainingRequest,
+    Where,
+)
 
 
 def test_a_dataset_request_needs_only_a_source_and_shows_every_default():
@@ -29,6 +37,7 @@ def test_a_training_request_needs_only_a_dataset_and_shows_every_default():
         "snapshot_every": 10,
         "checkpoint_every": 200,
         "keep_checkpoints": 3,
+        "classes": None,
     }
 
 
@@ -42,6 +51,10 @@ def test_a_training_request_needs_only_a_dataset_and_shows_every_default():
         (TrainingRequest, {"dataset": "ds_x", "batch_size": 10, "devices": 4}, "take a multiple of 4"),
         (TrainingRequest, {"dataset": "ds_x", "devices": 0}, "ask for 1 or more"),
         (TrainingRequest, {"dataset": "ds_x", "precision": "float8"}, "bfloat16"),
+        (ClassChoice, {"only": ["Mass", "Nodule", "Mass"]}, "names 'Mass' more than once"),
+        (ClassChoice, {"only": []}, "at least 1 item"),
+        (ClassChoice, {"by": "patient"}, "age_decade"),
+        (GenerationRequest, {"training": "tr_x", "labels": []}, "at least 1 item"),
         (GenerationRequest, {"training": "tr_x", "count": 0}, "greater than or equal to 1"),
         (DatasetRequest, {"source": ""}, "at least 1 character"),
         (DatasetRequest, {"source": "phantom", "limit": 10_000_001}, "less than or equal to 10000000"),

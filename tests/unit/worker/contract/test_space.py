@@ -52,16 +52,20 @@ def test_a_dataset_takes_its_array() -> None:
     assert dataset_bytes(112_120, 64) == np.zeros((112_120, 64, 64), np.uint8).nbytes
 
 
-def test_a_generation_takes_no_more_than_foreseen(tmp_path: Path, store, job_context) -> None:
+@pytest.mark.parametrize("labels", [None, ["Mass", "Łódź|" * 300]])
+def test_a_generation_takes_no_more_than_foreseen(tmp_path: Path, store, job_context, labels) -> None:
     from worker.stages.generate import _publish_shard
 
     context = job_context()
     noise = np.random.default_rng(1).integers(0, 256, (SHARD_IMAGES, 64, 64), np.uint8)
     long = {"Synthetic": "true", "Software": "RaGAN", "Training": context.resource_id, "Dataset-SHA-256": "0" * 64}
-    _publish_shard(noise, 0, 0, long | {"Checkpoint": "100000", "Seed": str(2**63), "Precision": "bfloat16"}, context)
+    long |= {"Checkpoint": "100000", "Seed": str(2**63), "Precision": "bfloat16"}
+    of_images = labels and labels[1:] * SHARD_IMAGES
+    _publish_shard(noise, 0, 0, of_images, long, context)
     folder = context.store.folder(context.resource_id)
     written = sum((folder / name(0)).stat().st_size for name in (array_name, archive_name))
-    assert 0.8 * generation_bytes(SHARD_IMAGES, 64) < written <= generation_bytes(SHARD_IMAGES, 64)
+    foreseen = generation_bytes(SHARD_IMAGES, 64, labels)
+    assert 0.8 * foreseen < written <= foreseen
 
 
 @pytest.mark.parametrize("image_size", [16, 128])

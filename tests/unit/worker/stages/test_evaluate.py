@@ -1,6 +1,7 @@
 """An evaluation from end to end: what is told, beside what, and what is said where it cannot be told."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from trainers import labelled_dataset
 from worker import extractors
 from worker.context import StopRequested
 from worker.contract.checkpoints import latest
 from worker.contract.errors import CheckpointMissing, InvalidRequest
-from worker.contract.requests import EvaluationRequest, TrainingRequest
+from worker.contract.requests import ClassChoice, EvaluationRequest, TrainingRequest
 from worker.contract.resources import Kind
 from worker.contract.results import EvaluationResult
 from worker.dataset import Dataset
+from worker.sampling import load_sampler
 from worker.sources.phantom import Phantom
 from worker.sources.pixels import PngFile, fit_square
 from worker.stages import evaluate as stage
@@ -56,13 +59,24 @@ def job_context(module_job_context: Callable[..., Any]) -> Callable[..., Any]:
     return module_job_context
 
 
+@pytest.fixture
+def labelled(images: NDArray[np.uint8], tmp_path: Path) -> Dataset:
+    """The same images: of those to validate by 50 are of nodules, 30 of masses and 10 of neither."""
+    labels = ["Nodule", "Mass"] * (TRAINED // 2) + ["Nodule"] * 50 + ["Mass"] * 30 + [""] * (10 + TESTED)
+    parts = ["train"] * TRAINED + ["validation"] * VALIDATED + ["test"] * TESTED
+    return labelled_dataset(tmp_path / "labelled", images, labels, parts)
+
+
 @pytest.fixture(scope="module")
 def training(job_context: Callable[..., Any], dataset: Dataset) -> str:
     """The id of a training of two steps, whose images are little more than noise."""
-    context = job_context(Kind.TRAINING.new_id())
+    return trained(job_context(Kind.TRAINING.new_id()), dataset, "minuscule28")
+
+
+def trained(context: Any, dataset: Dataset, family: str) -> str:
     request = TrainingRequest(
         dataset=Kind.DATASET.new_id(),
-        model={"family": "minuscule28", "hyperparameters": {"width": 0.05}},
+        model={"family": family, "hyperparameters": {"width": 0.05}},
         steps=2,
         batch_size=4,
     )
@@ -71,9 +85,11 @@ def training(job_context: Callable[..., Any], dataset: Dataset) -> str:
     return str(context.resource_id)
 
 
-def run(context: Any, dataset: Dataset, training: str, **more: Any) -> EvaluationResult:
+def run(
+    context: Any, dataset: Dataset, training: str, classes: ClassChoice | None = None, **more: Any
+) -> EvaluationResult:
     asked = EvaluationRequest(**{"training": training, "checkpoint": 2, "count": COUNT} | more)
-    return evaluate(asked, dataset, context)
+    return evaluate(asked, dataset, context, classes=classes)
 
 
 def test_every_metric_is_told_beside_its_floor_and_the_pictures_are_published(job_context, dataset, training) -> None:
@@ -156,9 +172,49 @@ def test_inception_without_its_weights_is_refused(job_context, dataset, training
         run(job_context(Kind.EVALUATION.new_id()), dataset, training, features="inception")
 
 
+def test_a_training_that_was_kept_to_a_class_is_compared_with_that_alone(
+    job_context, labelled, training, monkeypatch
+) -> None:
+    monkeypatch.setattr(stage, "_synthetic_images", lambda *_: labelled.images[labelled.indices("train")])
+    nodules = ClassChoice(only=("Nodule",))
+    result = run(job_context(Kind.EVALUATION.new_id()), labelled, training, nodules)
+    assert (result.real, result.subgroups) == (50, {})
+    # The synthetic images are all those for training, and it learnt from every second one.
+    assert result.memorisation["copies"] == TRAINED // 2
+    with pytest.raises(InvalidRequest, match="has 30 images to compare with"):
+        run(job_context(Kind.EVALUATION.new_id()), labelled, training, ClassChoice(only=("Mass",)))
+
+
+def test_classes_that_were_learnt_are_as_mixed_as_the_real_ones_and_told_alone_where_there_are_enough(
+    job_context, labelled, monkeypatch
+) -> None:
+    training = trained(job_context(Kind.TRAINING.new_id()), labelled, "minuscule28-conditional")
+    asked_for: list[int] = []
+
+    def sampler(*arguments: Any) -> Any:
+        sample, *sizes = load_sampler(*arguments)
+
+        def watched(latents: Any, codes: Any) -> Any:
+            asked_for.extend(codes.tolist())
+            return sample(latents, codes)
+
+        return watched, *sizes
+
+    monkeypatch.setattr(stage, "load_sampler", sampler)
+    result = run(job_context(Kind.EVALUATION.new_id()), labelled, training)
+    mass, nodule = 0, 1
+    assert Counter(asked_for[:80]) == {nodule: 50, mass: 30}
+    assert asked_for[80:] == asked_for[: COUNT - 80]
+    assert len(set(asked_for[80:])) == 2
+    assert (result.synthetic, result.real) == (COUNT, 80)
+    assert result.subgroups.keys() == {"Nodule"}
+    assert result.subgroups["Nodule"].keys() == METRICS
+    assert any("takes 40 real images: Mass (30)" in caveat for caveat in result.caveats)
+
+
 @pytest.mark.parametrize(
     ("request_", "sentence"),
-    [({"reference": "test"}, f"has {TESTED} images, and an evaluation needs 40")],
+    [({"reference": "test"}, f"has {TESTED} images to compare with, and an evaluation needs 40")],
 )
 def test_what_cannot_be_compared_is_refused(job_context, dataset, training, request_, sentence) -> None:
     with pytest.raises(InvalidRequest, match=sentence):

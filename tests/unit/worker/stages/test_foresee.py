@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainers import labelled_dataset
 from worker.contract.errors import DevicesUnavailable, InvalidRequest, UnknownFamily
 from worker.contract.fast_paths import FastPath
 from worker.contract.requests import TrainingRequest
@@ -31,7 +32,7 @@ class Countable(Family[CommonHyperparameters]):
     hyperparameters = CommonHyperparameters
     presets: ClassVar = {"default": CommonHyperparameters(ema_decay=0), "reference": CommonHyperparameters()}
 
-    def generator(self, hyperparameters):
+    def generator(self, hyperparameters, classes):
         return Sequential([
             Input((100,)),
             layers.Dense(512, activation="relu"),
@@ -39,7 +40,7 @@ class Countable(Family[CommonHyperparameters]):
             layers.Reshape((8, 8, 1), dtype="float32"),
         ])
 
-    def discriminator(self, hyperparameters):
+    def discriminator(self, hyperparameters, classes):
         return Sequential([
             Input((8, 8, 1)),
             layers.Conv2D(32, 5, strides=2, padding="same", activation="relu"),
@@ -201,6 +202,36 @@ def test_the_reference_network_takes_what_was_worked_out_for_it():
     assert forecast.flops_per_step_plain / 64 == pytest.approx(10.1e9, rel=0.02)
     assert forecast.flops_per_step / 64 == pytest.approx(6.4e9, rel=0.02)
     assert forecast.fast_paths == ("mirrored_kernels", "one_generator_pass", "small_kernels")
+
+
+def test_of_classes_the_embeddings_are_counted_and_their_products(tmp_path):
+    def of(family, **classes):
+        request = TrainingRequest(
+            dataset=Kind.DATASET.new_id(),
+            model={"family": family, "hyperparameters": {"width": 0.05}},
+            batch_size=16,
+            precision="float32",
+            **classes,
+        )
+        images = np.zeros((6, 28, 28), np.uint8)
+        dataset = labelled_dataset(tmp_path, images, ["Mass", "Nodule", "", "Mass|Nodule", "Mass", ""])
+        return foresee(request, dataset, Settings(fast_paths=frozenset()))
+
+    without, two, four = (
+        of("minuscule28"),
+        of("minuscule28-conditional", classes={"only": ["Mass", "Nodule"]}),
+        of("minuscule28-conditional"),
+    )
+    channels = round(0.05 * 512)
+    for network, size in (("generator", 50), ("discriminator", channels)):
+        assert four.parameters[network] - two.parameters[network] == 2 * size
+    assert two.parameters["discriminator"] == without.parameters["discriminator"] + 2 * channels
+    assert four.flops_per_step > two.flops_per_step > without.flops_per_step
+    assert four.memory_bytes.weights > two.memory_bytes.weights > without.memory_bytes.weights
+    with pytest.raises(InvalidRequest, match=r"no class 'Mas'\. Did you mean 'Mass'"):
+        of("minuscule28", classes={"only": ["Mas"]})
+    with pytest.raises(InvalidRequest, match="there is PA alone"):
+        of("minuscule28-conditional", classes={"by": "view"})
 
 
 def test_nothing_of_it_stays_in_the_process(countable):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainers import labelled_dataset
 from worker.context import JobContext, StopRequested
 from worker.contract.checkpoints import list_checkpoints, read_record
 from worker.contract.errors import (
@@ -24,6 +25,7 @@ from worker.contract.store import Store
 from worker.dataset import Dataset
 from worker.fast_paths import for_training
 from worker.stages.train import train
+from worker.trainer import Trainer
 
 DATASET = Kind.DATASET.new_id()
 TRAINING = Kind.TRAINING.new_id()
@@ -90,7 +92,7 @@ class Bench:
                 reporter=watcher,
             )
             try:
-                return train(asked, dataset(size), context, clock=Ticks(tick)), watcher
+                return train(asked, dataset(size, self.store.root), context, clock=Ticks(tick)), watcher
             except StopRequested as stop:
                 return stop.result, watcher
 
@@ -113,11 +115,15 @@ class Bench:
         return total.hexdigest()
 
 
-def dataset(size: int, count: int = 10) -> Dataset:
-    """Noise; the last three images are not for training, and are white, so that it shows if they are used."""
-    images = np.random.default_rng(1).integers(0, 200, (count, size, size), np.uint8)
-    images[-3:] = 255
-    return Dataset(Path(), images, np.array([0] * (count - 3) + [1, 2, 2], np.uint8))
+def dataset(size: int, folder: Path, count: int = 10) -> Dataset:
+    """Noise; the last three images are not for training, and are white, so that it shows if they are used.
+
+    The first image shows a mass, is black, and is the only one of its class; the others show nodules.
+    """
+    images = np.random.default_rng(1).integers(1, 200, (count, size, size), np.uint8)
+    images[0], images[-3:] = 0, 255
+    parts = ["train"] * (count - 3) + ["validation", "test", "test"]
+    return labelled_dataset(folder, images, ["Mass"] + ["Nodule"] * (count - 1), parts)
 
 
 @pytest.fixture
@@ -180,6 +186,63 @@ def test_a_checkpoint_says_what_it_is_of(bench: Bench, tiny: str) -> None:
 def test_only_the_training_part_of_a_dataset_is_shown(bench: Bench, failing: Callable[[str], str]) -> None:
     bench.run(failing('metrics["brightest"] = tf.reduce_max(batch.real)'), steps=3, batch_size=64)
     assert all(150 / 255 < row["brightest"] < 200 / 255 for row in bench.rows())
+
+
+def test_a_training_that_is_kept_to_a_class_sees_nothing_else(bench: Bench, failing: Callable[[str], str]) -> None:
+    family = failing('metrics["brightest"] = tf.reduce_max(batch.real)')
+    bench.run(family, steps=2, batch_size=16, classes={"only": ["Mass"]})
+    assert [row["brightest"] for row in bench.rows()] == [0, 0]
+    assert read_record(bench.folder, 2).classes.names == ()
+
+
+def test_classes_are_learnt_from_their_own_images_and_kept_on_record(
+    bench: Bench, install: Callable[..., None], tiny_labelled: str
+) -> None:
+    told = """
+    from tiny_labelled_family import TinyLabelled, tf
+
+    class Telling(TinyLabelled):
+        name = "telling"
+
+        def step(self, networks, batch, hyperparameters):
+            masses = tf.cast(batch.codes == 1, tf.float32)
+            black = tf.cast(tf.reduce_max(batch.real, axis=(2, 3, 4)) == 0, tf.float32)
+            metrics = super().step(networks, batch, hyperparameters)
+            share = tf.reduce_mean(masses)
+            return metrics | {"wrong": tf.reduce_sum(tf.abs(black - masses)), "masses": share}
+    """
+    install("telling_family", told, "Telling")
+    bench.run("telling", batch_size=64, classes={"only": ["Nodule", "Mass"]})
+    rows = bench.rows()
+    assert {row["wrong"] for row in rows} == {0.0}
+    # Half of the images, though one in seven is of the class: within four standard deviations.
+    assert np.mean([row["masses"] for row in rows]) == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(6 * 64))
+    record = read_record(bench.folder, 6)
+    assert (record.classes.by, record.classes.names) == ("labels", ("Nodule", "Mass"))
+
+
+def test_the_latent_points_of_snapshots_take_the_classes_in_turn(
+    bench: Bench, tiny_labelled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+    sample = Trainer.sample
+
+    def watched(trainer: Trainer, latents: Any, codes: Any) -> Any:
+        shown.append(codes.tolist())
+        return sample(trainer, latents, codes)
+
+    monkeypatch.setattr(Trainer, "sample", watched)
+    bench.run(tiny_labelled, steps=1)
+    assert shown == [[0, 1] * 8] * 2
+
+
+def test_a_training_with_labels_that_is_stopped_goes_on_bit_for_bit(tmp_path: Path, tiny_labelled: str) -> None:
+    straight, stopped = Bench(tmp_path / "straight"), Bench(tmp_path / "stopped")
+    straight.run(tiny_labelled)
+    stopped.run(tiny_labelled, stop_at=3)
+    stopped.run(tiny_labelled)
+    assert stopped.rows() == straight.rows()
+    assert stopped.digest(6) == straight.digest(6)
 
 
 def test_a_training_that_is_stopped_keeps_what_it_learned_and_goes_on_bit_for_bit(tmp_path: Path, tiny: str) -> None:
@@ -335,6 +398,7 @@ def test_a_batch_beyond_the_devices_memory_is_told_as_such(bench: Bench, failing
     ("wrong", "pointer", "sentence"),
     [
         ({"size": 16}, "#/dataset", "images are 16 pixels on a side and tiny makes 8: prepare"),
+        ({"classes": {"only": ["Nodul"]}}, "#/classes/only/0", "no class 'Nodul'. Did you mean 'Nodule'"),
         ({"model": {"preset": "best"}}, "#/model/preset", "no preset 'best'"),
         ({"model": {"hyperparameters": {"width": -1}}}, "#/model/hyperparameters/width", "greater than 0"),
     ],
