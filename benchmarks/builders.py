@@ -25,12 +25,18 @@ def noise(image_size: int, count: int = 1024) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (count, image_size, image_size), np.uint8)
 
 
+def all_of(images: NDArray[np.uint8]) -> Population:
+    """All images, to learn without labels."""
+    return Population(images, np.arange(len(images)))
+
+
 def build_trainer(
     name: str,
     batch_size: int,
     *,
+    preset: str = DEFAULT,
     hyperparameters: Mapping[str, Any] | None = None,
-    images: NDArray[np.uint8] | None = None,
+    population: Population | None = None,
     seed: int = 0,
     precision: Precision | None = None,
     fast_paths: FastPaths | None = None,
@@ -38,13 +44,12 @@ def build_trainer(
 ) -> Trainer:
     """A trainer of a family on so many GPUs, or logical devices of the CPU where there is no GPU."""
     kind: Family[Any] = family(name)
-    shown = noise(kind.image_size) if images is None else images
     device = device_names(devices)[0]
     return Trainer(
         kind,
-        kind.configure(DEFAULT, hyperparameters or {}),
+        kind.configure(preset, hyperparameters or {}),
         open_strategy(devices, devices),
-        Population(shown, np.arange(len(shown))),
+        population or all_of(noise(kind.image_size)),
         Plan(
             batch_size=batch_size,
             seed=seed,
