@@ -42,7 +42,7 @@ from worker.sources.registry import SourceCatalog
 from worker.trainer import Trainer
 
 RESULTS = Path("docs/quality")
-FLOOR = "real images"
+FLOOR = "real-images"
 """What real images come to in place of synthetic ones, as a recipe."""
 WIDTH = 0.5
 """Of the networks, for a CPU."""
@@ -75,18 +75,18 @@ class Recipe:
 RECIPES: Mapping[str, Recipe] = {
     "reference": Recipe(preset="reference"),
     "default": Recipe(),
-    "reference, averaged": Recipe({"ema_decay": 0.995}, preset="reference"),
-    "default, not averaged": Recipe({"ema_decay": 0.0}),
-    "one network a class": Recipe(per_class=True),
-    "twice the rates": Recipe({"learning_rate_d": 4e-4, "learning_rate_g": 2e-4, "ema_decay": 0.99}),
+    "reference-averaged": Recipe({"ema_decay": 0.995}, preset="reference"),
+    "default-not-averaged": Recipe({"ema_decay": 0.0}),
+    "network-per-class": Recipe(per_class=True),
+    "twice-the-rates": Recipe({"learning_rate_d": 4e-4, "learning_rate_g": 2e-4, "ema_decay": 0.99}),
     "hinge": Recipe({"loss": "hinge"}),
     "lsgan": Recipe({"loss": "lsgan"}),
     "adam": Recipe({"optimizer": "adam"}),
-    "label smoothing": Recipe({"label_smoothing": 0.1}),
-    "R1": Recipe({"r1_weight": 1.0}),
-    "spectral norm": Recipe({"spectral_norm": True}),
-    "DiffAugment, translation": Recipe({"diff_augment": ["translation"]}),
-    "DiffAugment, all": Recipe({"diff_augment": ["brightness", "contrast", "translation", "cutout"]}),
+    "label-smoothing": Recipe({"label_smoothing": 0.1}),
+    "r1": Recipe({"r1_weight": 1.0}),
+    "spectral-norm": Recipe({"spectral_norm": True}),
+    "diffaugment-translation": Recipe({"diff_augment": ["translation"]}),
+    "diffaugment-all": Recipe({"diff_augment": ["brightness", "contrast", "translation", "cutout"]}),
 }
 
 
@@ -283,13 +283,13 @@ def run(chosen: argparse.Namespace) -> None:
         judge = Judge(subject)
         for seed in chosen.seed or range(3):
             for recipe in chosen.recipe or (FLOOR, *subject.recipes):
-                file = chosen.results / "runs" / f"{name}, {recipe}, {seed}.json"
+                file = chosen.results / "runs" / name / f"{recipe}-{seed}.json"
                 if file.exists():
                     continue
                 numbers = _of_run(subject, judge, recipe, seed, chosen.steps, file)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(json.dumps({key: round(float(value), 4) for key, value in numbers.items()}) + "\n")
-                print(file.stem, json.dumps(numbers), flush=True)
+                print(name, file.stem, json.dumps(numbers), flush=True)
                 classifier.release_memory()
 
 
@@ -338,7 +338,9 @@ def grids(chosen: argparse.Namespace) -> None:
 def _recipes_done(results: Path) -> Iterator[tuple[str, list[tuple[str, list[Path]]]]]:
     """By subject, each recipe with the files of its runs by seed, in the order above."""
     for name in SUBJECTS:
-        found = [(recipe, sorted((results / "runs").glob(f"{name}, {recipe}, *.json"))) for recipe in (FLOOR, *RECIPES)]
+        found = [
+            (recipe, sorted((results / "runs" / name).glob(f"{recipe}-[0-9]*.json"))) for recipe in (FLOOR, *RECIPES)
+        ]
         if done := [(recipe, files) for recipe, files in found if files]:
             yield name, done
 
