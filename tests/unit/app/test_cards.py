@@ -77,7 +77,7 @@ def test_it_tells_what_was_learnt_from_how_and_what_came_of_it(told, change, dat
         "| labels | Nodule, Mass |",
         "| seed | 1234567 |",
         "| labels | 111,957 | 163 |",
-        "| split | train: 100, validation: 60, test: 3 |",
+        "| split | train: 100, validation: 60, test: 0 |",
         "| family | tiny16 |",
         "| checkpoint | step 30 of 30 |",
         "| Fréchet distance | 75.47 | 3.948 | 0 is best; near the floor is as good as real |",

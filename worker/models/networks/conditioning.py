@@ -56,13 +56,15 @@ def conditional_generator(body: keras.Sequential, classes: int) -> ConditionalGe
 def projection_discriminator(features: keras.Sequential, head: keras.Sequential, classes: int) -> keras.Model:
     """Images and class codes int32 (B,) to logits (B, 1): what `head` makes of the features, and <v_y, h>.
 
-    h are the features (B, H, W, C), summed over their map; v_y is a vector learnt for the class, at first zero (Miyato
-    and Koyama 2018, arXiv:1802.05637, section 3: the inner product of the embedded class with the features).
+    h are the features (B, H, W, C), summed over their map; v_y is a vector learnt for the class (Miyato and Koyama
+    2018, arXiv:1802.05637, section 3: the inner product of the embedded class with the features). It begins small, so
+    that a class says little that was not learnt; not at zero, of which spectral normalisation would never let go.
     """
     images, codes = keras.Input(features.input_shape[1:]), keras.Input((), dtype="int32")
     maps = features(images)
     # As the head, in float32 whatever precision the rest runs in.
     summed = ops.sum(ops.cast(maps, "float32"), axis=(1, 2))
-    vectors = ClassEmbedding(classes, features.output_shape[-1], initializer="zeros", dtype="float32")(codes)
+    small = keras.initializers.RandomNormal(stddev=0.01)
+    vectors = ClassEmbedding(classes, features.output_shape[-1], initializer=small, dtype="float32")(codes)
     projected = ops.sum(vectors * summed, axis=1, keepdims=True)
     return keras.Model([images, codes], head(maps) + projected, name="discriminator")

@@ -147,6 +147,7 @@ def test_every_option_is_learned_with(family: Any, option: str) -> None:
         latents=tf.constant(latent_points(0, 0, 2 * BATCH, family.latent_size).reshape(2, BATCH, -1)),
         size=BATCH,
         augmentations=augmentation_numbers(0, 1, (2, BATCH, 2, NUMBERS)) if chosen.diff_augment else None,
+        codes=tf.constant(codes(family, BATCH))[tf.newaxis] if family.takes_labels else None,
     )
     metrics = family.step(networks, batch, chosen)
     assert list(metrics) == ["d_loss", "d_acc", "g_loss", "g_acc", *(["r1"] if chosen.r1_weight else [])]

@@ -48,9 +48,10 @@ def test_a_class_adds_the_product_of_its_vector_with_the_summed_features() -> No
     np.testing.assert_allclose(network([images(), CODES]), linear + projected, rtol=1e-5, atol=1e-5)
 
 
-def test_at_first_the_class_says_nothing_of_an_image() -> None:
+def test_at_first_the_class_says_little_of_an_image_but_not_nothing() -> None:
     network, features, head = small_discriminator()
-    np.testing.assert_allclose(network([images(), CODES]), head(features(images())), rtol=1e-6)
+    said = np.abs(network([images(), CODES]) - head(features(images())))
+    assert 0 < said.max() < 0.2
 
 
 def test_a_generator_takes_the_embedding_behind_the_latent_point() -> None:
