@@ -5,13 +5,15 @@ from typing import Any
 
 from worker.contract.checkpoints import NO_CLASSES, RECORD_FILE, CheckpointRecord, LearntClasses, checkpoint_name
 from worker.contract.resources import Kind, Manifest, RequestRecord, Status
-from worker.contract.results import EvaluationResult, FeatureInfo, Measurement
+from worker.contract.results import BestCheckpoint, EvaluationResult, FeatureInfo, Measurement
 from worker.contract.store import Store
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def checkpoint_file(step: int, dataset: str, classes: LearntClasses = NO_CLASSES) -> tuple[str, bytes]:
+def checkpoint_file(
+    step: int, dataset: str, classes: LearntClasses = NO_CLASSES, best: BestCheckpoint | None = None
+) -> tuple[str, bytes]:
     """Name and content of what is said of a checkpoint of the family `tiny16`; its networks are not there."""
     record = CheckpointRecord(
         step=step,
@@ -26,6 +28,7 @@ def checkpoint_file(step: int, dataset: str, classes: LearntClasses = NO_CLASSES
         seconds=1.0,
         versions={},
         classes=classes,
+        best=best,
     )
     return f"{checkpoint_name(step)}/{RECORD_FILE}", record.model_dump_json().encode()
 

@@ -26,6 +26,7 @@ from worker.contract.requests import (
     FeatureKind,
     GenerationRequest,
     ModelChoice,
+    TrackedMetric,
     TrainingRequest,
     Where,
 )
@@ -233,6 +234,15 @@ def test_the_features_of_an_evaluation_are_those_that_are_documented() -> None:
     assert documented == list(get_args(FeatureKind))
     default = EvaluationRequest.model_fields["features"].default
     assert [name for name, row in zip(documented, table.rows, strict=True) if "(default)" in row[0]] == [default]
+
+
+def test_the_metrics_of_evaluations_on_the_way_are_those_that_are_documented() -> None:
+    from worker.measurement import TRACKED
+
+    (table,) = API.tables("`evaluate_metrics`", "Evaluations on the way")
+    documented = {name: code(whose)[-1] for names, whose in table.rows for name in code(names)}
+    assert documented == {name: metric for name, (metric, _) in TRACKED.items()}
+    assert documented.keys() == set(get_args(TrackedMetric))
 
 
 def test_a_resource_has_the_fields_that_are_documented() -> None:

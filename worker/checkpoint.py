@@ -32,12 +32,12 @@ def save_checkpoint(
     clock: Callable[[], datetime] = utc_now,
     **record: Any,
 ) -> CheckpointRecord:
-    """Write a state and publish it whole, then take back all but the newest `keep`.
+    """Write a state and publish it whole, then take back all but the newest `keep` and the best.
 
     Args:
         state: The networks and optimisers, as `Trainer.state` gives them.
         context: Whose store and scratch folder to use.
-        keep: How many checkpoints remain, this one included.
+        keep: How many of the newest remain, this one included.
         clock: When it is.
         record: The fields of CheckpointRecord that the training alone knows.
 
@@ -59,7 +59,8 @@ def save_checkpoint(
     (made / RECORD_FILE).write_text(complete.model_dump_json(indent=2))
     context.store.publish(made, context.resource_id, checkpoint_name(complete.step))
     for old in list_checkpoints(context.store.folder(context.resource_id))[:-keep]:
-        context.store.withdraw(context.resource_id, checkpoint_name(old.step))
+        if not old.best:
+            context.store.withdraw(context.resource_id, checkpoint_name(old.step))
     return complete
 
 

@@ -63,6 +63,29 @@ def population_of(request: TrainingRequest, dataset: Dataset, family: Family[Any
     return Population(dataset.images, np.concatenate(members), classes, tuple(map(len, members)))
 
 
+def kept_to(dataset: Dataset, choice: ClassChoice | None, learnt: LearntClasses) -> Dataset:
+    """The dataset with the images alone in its parts that are of a class of a training.
+
+    Args:
+        dataset: That of the training.
+        choice: What the training was asked to keep to.
+        learnt: What it tells apart.
+    """
+    if learnt.by is not None:
+        return dataset.of_classes(learnt.by, learnt.names)
+    if choice is not None and choice.only is not None:
+        return dataset.of_classes(choice.by, choice.only)
+    return dataset
+
+
+def labels_of(dataset: Dataset, learnt: LearntClasses, places: NDArray[np.int64]) -> list[str] | None:
+    """The classes of the images at some places, None if there is no telling apart."""
+    if learnt.by is None:
+        return None
+    found = dataset.classes(learnt.by)
+    return [found.names[code] for code in found.codes[places]]
+
+
 def _names(choice: ClassChoice, found: ImageClasses, train: NDArray[np.int64]) -> Sequence[str]:
     """The classes asked for, else all that have an image to train on."""
     trained = set(np.unique(found.codes[train]).tolist())

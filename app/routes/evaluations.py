@@ -115,7 +115,7 @@ def read_card_as_page(use: Use, resource_id: str, asked: Asked) -> Response:
 
 
 def _resolve(use: Services, request: EvaluationRequest) -> tuple[EvaluationRequest, EvaluationForecast]:
-    """The request with `latest` as a step, and what it would compare, if there is something to compare with."""
+    """The request with its checkpoint as a step, and what it would compare, if there is something to compare with."""
     check_kind(request.training, Kind.TRAINING)
     training = use.store.read_request(request.training)
     dataset = use.jobs.finished(training.request["dataset"])

@@ -103,7 +103,7 @@ def read_image(use: Use, resource_id: str, index: int, asked: Asked) -> Response
 
 
 def _resolve(use: Services, request: GenerationRequest) -> tuple[GenerationRequest, CheckpointRecord]:
-    """The request with `latest` as a step and every label, so that it means the same later on, and that checkpoint."""
+    """The request with a step and every label, so that it means the same later on, and the checkpoint at that step."""
     check_kind(request.training, Kind.TRAINING)
     use.store.read_request(request.training)  # NotFound for one that there is not
     checkpoint = chosen_checkpoint(use.store, request.training, request.checkpoint)

@@ -1,7 +1,7 @@
 """Trainings: a run of a family on a dataset, to be watched while it learns."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +23,7 @@ from app.routes.resources import OF_ANY_ADDRESS, PROBLEMS, DryRun, SentBy, Wait,
 from app.services import Services, Use
 from app.snapshots import SNAPSHOT_STEPS, snapshot_name, snapshot_steps
 from worker.contract.checkpoints import latest, list_checkpoints
+from worker.contract.compared_part import part_to_compare_with
 from worker.contract.errors import InvalidRequest, NotFound
 from worker.contract.requests import ResumeRequest, TrainingRequest
 from worker.contract.resources import Kind, Resource
@@ -110,12 +111,18 @@ def read_metrics(
     resource_id: str,
     after_step: Annotated[int, Query(ge=0, description="Only rows of later steps.")] = 0,
 ) -> Response:
-    """JSON lines, or CSV by `Accept`: `step, d_loss, d_acc, g_loss, g_acc` and what the family adds, step by step."""
+    """JSON lines, or CSV by `Accept`: `step, d_loss, d_acc, g_loss, g_acc` and what the family adds, step by step.
+
+    Evaluations on the way add theirs to the rows of their steps; in CSV, the other rows have empty cells for them.
+    """
     folder = _folder(use, resource_id)
     kind = media.choose(request.headers.get("accept"), [media.JSON_LINES, media.CSV])
     rows = _metric_rows(folder / "metrics.jsonl", after_step)
-    lines = _as_csv(rows) if kind == media.CSV else (json.dumps(row) + "\n" for row in rows)
-    return StreamingResponse(lines, media_type=kind)
+    if kind == media.CSV:
+        asked = use.store.read_request(resource_id).request
+        now_and_then = asked["evaluate_metrics"] if asked.get("evaluate_every") else ()
+        return StreamingResponse(_as_csv(rows, now_and_then), media_type=kind)
+    return StreamingResponse((json.dumps(row) + "\n" for row in rows), media_type=kind)
 
 
 @router.get("/{resource_id}/snapshots", summary="The picture grids so far", response_model=list[SnapshotInfo])
@@ -178,6 +185,8 @@ def _complete(use: Services, request: TrainingRequest) -> TrainingRequest:
     model = use.families.complete(request.model, dataset.request["image_size"])
     counts = (dataset.result or {}).get("counts", {})
     classes = complete_classes(request.classes, use.families.get(model.family), counts)
+    if request.evaluate_every is not None:  # the worker looks again, at the images of the classes alone
+        part_to_compare_with(dataset.request["image_size"], counts["split"])
     return request.model_copy(update={"model": model, "classes": classes})
 
 
@@ -197,10 +206,11 @@ def _metric_rows(file: Path, after_step: int) -> Iterator[dict[str, float]]:
                 yield row
 
 
-def _as_csv(rows: Iterator[dict[str, float]]) -> Iterator[str]:
-    header = False
+def _as_csv(rows: Iterator[dict[str, float]], now_and_then: Iterable[str]) -> Iterator[str]:
+    """A line for each row; cells of metrics that are not taken at every step are empty where they are missing."""
+    columns: tuple[str, ...] = ()
     for row in rows:
-        if not header:
-            yield ",".join(map(plain_cell, row)) + "\n"
-            header = True
-        yield ",".join(str(value) for value in row.values()) + "\n"
+        if not columns:
+            columns = tuple(dict.fromkeys((*row, *now_and_then)))
+            yield ",".join(map(plain_cell, columns)) + "\n"
+        yield ",".join(str(row.get(column, "")) for column in columns) + "\n"

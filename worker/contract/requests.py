@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 MAX_COUNT = 1_000_000
 """Images that one generation may ask for."""
@@ -18,6 +18,14 @@ ClassField = Literal["labels", "view", "sex", "age_decade"]
 """By what images are told apart: their whole list of findings, joined with |, or one of the other fields."""
 OLDEST_POSSIBLE_AGE = 120
 """Years; early editions of the NIH metadata list ages such as 414."""
+NamedCheckpoint = Literal["latest", "best"]
+"""Which step `best` is, `evaluate_every` of the training has found out."""
+TrackedMetric = Literal[
+    "frechet_distance", "kernel_distance", "sliced_wasserstein_distance", "precision", "recall", "density", "coverage"
+]
+"""What a training can be followed by while it runs: `worker.measurement`."""
+DISTANCES: frozenset[TrackedMetric] = frozenset({"frechet_distance", "kernel_distance", "sliced_wasserstein_distance"})
+"""Of these, less is better."""
 FeatureKind = Literal["pixels", "classifier", "inception"]
 """Vectors that images are compared by: `worker.extractors`."""
 
@@ -154,10 +162,31 @@ class TrainingRequest(_Request):
     seed: int = Field(0, ge=0, le=2**32 - 1)
     snapshot_every: int = Field(10, ge=1, le=MAX_STEPS, description="Steps from one picture grid to the next.")
     checkpoint_every: int = Field(200, ge=1, le=MAX_STEPS, description="Steps from one checkpoint to the next.")
-    keep_checkpoints: int = Field(3, ge=1, le=1000, description="The newest so many are kept.")
+    keep_checkpoints: int = Field(3, ge=1, le=1000, description="The newest so many are kept, and the best.")
+    evaluate_every: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_STEPS,
+        description="Steps from one comparison with real images to the next; null: none, and no best checkpoint.",
+    )
+    evaluate_metrics: tuple[TrackedMetric, ...] = Field(
+        ("frechet_distance",),
+        min_length=1,
+        description="What then goes into the row of metrics. The first is a distance: where it is least is the best "
+        "checkpoint.",
+    )
     classes: ClassChoice | None = Field(
         None, description="Null: every image; for families that take labels, every class of findings."
     )
+
+    @field_validator("evaluate_metrics")
+    @classmethod
+    def _led_by_a_distance(cls, metrics: tuple[TrackedMetric, ...]) -> tuple[TrackedMetric, ...]:
+        if metrics[0] not in DISTANCES:
+            raise ValueError(f"the first is {metrics[0]}: name a distance first, one of {', '.join(sorted(DISTANCES))}")
+        if len(set(metrics)) < len(metrics):
+            raise ValueError("a metric is named twice: name each once")
+        return metrics
 
     @model_validator(mode="after")
     def _shared_out(self) -> Self:
@@ -188,7 +217,7 @@ class GenerationRequest(_Request):
     )
 
     training: str
-    checkpoint: Literal["latest"] | int = Field("latest", description="A step, or the newest.")
+    checkpoint: NamedCheckpoint | int = Field("latest", description="A step, the newest, or the best.")
     count: int = Field(64, ge=1, le=MAX_COUNT)
     seed: int = Field(0, ge=0, le=2**32 - 1)
     labels: tuple[str, ...] | None = Field(
@@ -213,7 +242,7 @@ class EvaluationRequest(_Request):
     )
 
     training: str
-    checkpoint: Literal["latest"] | int = Field("latest", description="A step, or the newest.")
+    checkpoint: NamedCheckpoint | int = Field("latest", description="A step, the newest, or the best.")
     count: int = Field(
         2048, ge=MIN_EVALUATED, le=MAX_EVALUATED, description="Synthetic images, and real ones at the most."
     )

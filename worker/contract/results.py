@@ -68,6 +68,15 @@ class CheckpointInfo(_Result):
     step: int
     created_at: Timestamp
     bytes: int
+    best: bool = Field(description="Whether it was nearest to real images when the training was evaluated on the way.")
+
+
+class BestCheckpoint(_Result):
+    """The step at which a training was nearest to real images, by a metric of which less is better."""
+
+    step: int
+    metric: str = Field(examples=["frechet_distance"])
+    value: float
 
 
 class SnapshotInfo(_Result):
@@ -89,6 +98,7 @@ class TrainingResult(_Result):
     precision: str
     fast_paths: tuple[str, ...] = Field(description="The faster ways of computing that were taken.")
     checkpoints: tuple[int, ...]
+    best: BestCheckpoint | None = Field(description="Null unless the training was evaluated on the way.")
 
 
 class MemoryForecast(_Result):

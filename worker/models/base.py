@@ -160,7 +160,8 @@ class Family(ABC, Generic[H]):
         Override it for another way to train. The networks' optimisers sum gradients over the devices.
 
         Returns:
-            This device's share of each metric, a float32 scalar; their sum over the devices goes into the metrics.
+            This device's share of each metric, a float32 scalar; their sum over the devices goes into the metrics. A
+            training that tells an evaluation by the same name (`worker.contract.requests.TrackedMetric`) is refused.
         """
         from worker.adversarial import alternating_step
 

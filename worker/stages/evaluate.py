@@ -6,9 +6,8 @@ synthetic images have the same mix of classes as the real ones, and what each cl
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,18 +24,12 @@ from worker.devices import device_names
 from worker.draws import latent_points
 from worker.extractors import extractor_named
 from worker.fast_paths import for_drawing
-from worker.metrics.density_coverage import density_coverage
+from worker.measurement import Metric, over_features, over_images
 from worker.metrics.feature_proximity import feature_proximity
 from worker.metrics.features import FeatureExtractor, Features
 from worker.metrics.floor import floor
-from worker.metrics.frechet_distance import frechet_distance
-from worker.metrics.intensity_histogram import intensity_distance
-from worker.metrics.kernel_distance import kernel_distance
 from worker.metrics.memorisation import memorisation, worst_pairs_grid
-from worker.metrics.power_spectrum import spectral_distance
-from worker.metrics.precision_recall import precision_recall
-from worker.metrics.sliced_wasserstein import sliced_wasserstein_distance
-from worker.metrics.structural_similarity import diversity
+from worker.population import kept_to, labels_of
 from worker.sampling import codes_of, load_sampler
 from worker.sources.classes import label_of
 from worker.sources.pixels import encode_png, tile
@@ -49,8 +42,6 @@ SEARCHED_FOR = 2_000
 """Synthetic images whose nearest training image is looked for, and as many held-out ones: all training images are."""
 SEARCHED_BY_FEATURES = 5_000
 """Training images that features are computed of for that, at the most: a sample serves, for the held-out ones too."""
-
-Metric = Callable[[NDArray[Any], NDArray[Any]], Any]
 
 
 def evaluate(
@@ -84,9 +75,9 @@ def evaluate(
         )
     began = clock()
     record = read_record(context.store.folder(request.training), request.checkpoint)
-    dataset = _compared(dataset, record, classes)
+    dataset = kept_to(dataset, classes, record.classes)
     chosen = _chosen_real(request, dataset)
-    real, labels = np.asarray(dataset.images[chosen]), _labels_of(dataset, record, chosen)
+    real, labels = np.asarray(dataset.images[chosen]), labels_of(dataset, record.classes, chosen)
     synthetic = _synthetic_images(request, record, labels, context)
     context.need_room(evaluation_bytes(dataset.image_size))
     extractor = _extractor(request, dataset, context)
@@ -117,15 +108,6 @@ def evaluate(
     )
 
 
-def _compared(dataset: Dataset, record: CheckpointRecord, classes: ClassChoice | None) -> Dataset:
-    """The dataset with the images in its parts that are of a class of the training."""
-    if record.classes.by is not None:
-        return dataset.of_classes(record.classes.by, record.classes.names)
-    if classes is not None and classes.only is not None:
-        return dataset.of_classes(classes.by, classes.only)
-    return dataset
-
-
 def _chosen_real(request: EvaluationRequest, dataset: Dataset) -> NDArray[np.int64]:
     """Places of up to `count` images of the reference, in the order in which the seed draws them.
 
@@ -139,14 +121,6 @@ def _chosen_real(request: EvaluationRequest, dataset: Dataset) -> NDArray[np.int
             f"evaluation needs {MIN_EVALUATED}: take another part, or make a dataset with a larger one.",
         )
     return np.random.default_rng(request.seed).permutation(indices)[: request.count]
-
-
-def _labels_of(dataset: Dataset, record: CheckpointRecord, images: NDArray[np.int64]) -> list[str] | None:
-    """The classes of some images, None if the training has learnt none."""
-    if record.classes.by is None:
-        return None
-    found = dataset.classes(record.classes.by)
-    return [found.names[code] for code in found.codes[images]]
 
 
 def _synthetic_images(
@@ -204,23 +178,12 @@ def _measure(
     phase: str = "evaluate",
 ) -> tuple[dict[str, Measurement], list[str]]:
     """Every metric with its floor, and the warnings that they gave."""
-    over_features: Mapping[str, Metric] = {
-        "frechet_distance": frechet_distance,
-        "kernel_distance": partial(kernel_distance, seed=seed),
-        "precision_recall": precision_recall,
-        "density_coverage": density_coverage,
-    }
-    over_images: Mapping[str, Metric] = {
-        "sliced_wasserstein_distance": partial(_equally_many, partial(sliced_wasserstein_distance, seed=seed)),
-        "diversity": partial(diversity, seed=seed),
-        "intensity_distance": intensity_distance,
-        "spectral_distance": spectral_distance,
-    }
+    among_features, among_images = over_features(seed), over_images(seed)
     measured: dict[str, Measurement] = {}
     caveats = []
     compared = _features(extractor, (real, synthetic), "features", context)
-    everything = len(over_features) + len(over_images)
-    for metrics, sets in ((over_features, compared), (over_images, (real, synthetic))):
+    everything = len(among_features) + len(among_images)
+    for metrics, sets in ((among_features, compared), (among_images, (real, synthetic))):
         for name, metric in metrics.items():
             _stop_if_told(context)
             context.progress(phase, len(measured), everything, "metrics")
@@ -268,12 +231,6 @@ def _with_floor(value: dict[str, Any], real: NDArray[Any], metric: Metric, seed:
     lowest = asdict(among_real.result)
     lowest.pop("warning", None)
     return Measurement(value=value, floor=lowest, floor_images=among_real.images)
-
-
-def _equally_many(metric: Metric, real: NDArray[Any], synthetic: NDArray[Any]) -> Any:
-    """Of a metric that takes as many images of one kind as of the other; those that come first, for both are drawn."""
-    images = min(len(real), len(synthetic))
-    return metric(real[:images], synthetic[:images])
 
 
 def _copies(

@@ -20,7 +20,7 @@ from worker.dataset import Dataset
 from worker.devices import device_names
 from worker.differentiable_augmentation import NUMBERS
 from worker.fast_paths import PLAIN, for_training
-from worker.feasibility import devices_to_share
+from worker.feasibility import check_metric_names, compared_on_the_way, devices_to_share
 from worker.models import registry
 from worker.models.base import CommonHyperparameters, Family
 from worker.population import Population, population_of
@@ -37,11 +37,12 @@ PRODUCTS = {"BatchMatMulV2", "Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropIn
 
 @dataclass(frozen=True)
 class _Cost:
-    """What one step takes of one device: of operations in the mean, of memory at most."""
+    """What one step takes of one device, of operations in the mean and of memory at most; and what it tells."""
 
     parameters: dict[str, int]
     flops: int
     memory: MemoryForecast
+    metrics: tuple[str, ...]
 
 
 def foresee(request: TrainingRequest, dataset: Dataset, settings: Settings) -> TrainingForecast:
@@ -52,8 +53,8 @@ def foresee(request: TrainingRequest, dataset: Dataset, settings: Settings) -> T
     shared out over the steps. In a family with a step of its own, what is within loops is not seen.
 
     Raises:
-        InvalidRequest: the family is unknown here, or family, hyper-parameters, dataset, classes, batch size and
-            devices do not go together.
+        InvalidRequest: the family is unknown here, or family, hyper-parameters, dataset, classes, batch size, devices
+            and evaluations do not go together.
         DevicesUnavailable: this worker has fewer devices.
     """
     family = registry.family(request.model.family)
@@ -61,6 +62,8 @@ def foresee(request: TrainingRequest, dataset: Dataset, settings: Settings) -> T
     names = device_names(settings.cpu_devices)
     devices = devices_to_share(request, dataset, family, names)
     population = population_of(request, dataset, family)
+    if request.evaluate_every is not None:
+        compared_on_the_way(request, dataset, population.classes)
     share = Plan(
         batch_size=request.batch_size // devices,
         seed=request.seed,
@@ -68,6 +71,7 @@ def foresee(request: TrainingRequest, dataset: Dataset, settings: Settings) -> T
         fast_paths=for_training(settings.fast_paths, names[0], devices=devices, data_bytes=population.bytes),
     )
     cost = _cost(family, hyperparameters, population, share)
+    check_metric_names(request, family, cost.metrics)
     plain_cost = _cost(family, hyperparameters, population, replace(share, fast_paths=PLAIN))
     return TrainingForecast(
         steps=request.steps,
@@ -118,6 +122,7 @@ def _cost(family: Family[Any], hyperparameters: CommonHyperparameters, populatio
             averaged=hyperparameters.ema_decay > 0,
             data_bytes=population.bytes if FastPath.RESIDENT_DATA in plan.fast_paths else 0,
         ),
+        metrics=tuple(first.structured_outputs),
     )
 
 

@@ -9,6 +9,7 @@ from app.cli import main
 from ended import checkpoint_file
 from worker.contract.checkpoints import LearntClasses
 from worker.contract.queues import QueueName
+from worker.contract.results import BestCheckpoint
 
 
 @pytest.fixture
@@ -63,7 +64,9 @@ def test_trains_and_generates_by_the_same_words_as_the_contract(ragan, family, d
     arguments = ["--family", "tiny16", "--set", "width=0.5", "--steps", 3, "--devices", 1, "--no-wait", "--json"]
     request = json.loads(ragan("train", dataset, *arguments).stdout)["request"]
     assert request["model"]["hyperparameters"] == {"width": 0.5, "dropout": 0.0}
-    assert (request["steps"], request["devices"]) == (3, 1)
+    assert (request["steps"], request["devices"], request["evaluate_every"]) == (3, 1, None)
+    request = json.loads(ragan("train", dataset, *arguments, "--evaluate-every", 2).stdout)["request"]
+    assert request["evaluate_every"] == 2
     request = json.loads(ragan("generate", training, "--count", 5, "--no-wait", "--json").stdout)["request"]
     assert (request["count"], request["checkpoint"]) == (5, 30)
     assert json.loads(ragan("resume", training, "--steps", 40, "--no-wait", "--json").stdout)["status"] == "queued"
@@ -112,6 +115,17 @@ def test_evaluates_by_the_same_words_as_the_contract(ragan, training):
     assert request == {"training": training} | chosen
 
 
+@pytest.mark.parametrize("verb", ["generate", "evaluate"])
+@pytest.mark.parametrize(("chosen", "step"), [([], 30), (["--checkpoint", "best"], 20), (["--checkpoint", "20"], 20)])
+def test_draws_from_a_step_the_newest_or_the_best(ragan, store, dataset, training, verb, chosen, step):
+    best = BestCheckpoint(step=20, metric="frechet_distance", value=3.25)
+    for kept in (20, 30):
+        name, content = checkpoint_file(kept, dataset, best=best)
+        store.publish_bytes(content, training, name)
+    queued = json.loads(ragan(verb, training, *chosen, "--no-wait", "--json").stdout)
+    assert queued["request"]["checkpoint"] == step
+
+
 def test_shows_an_evaluation_in_words_with_its_caveats(ragan, evaluation):
     output = ragan("status", evaluation).output
     for shown in ("60 synthetic images to 60 real ones", "Fréchet distance", "75.47", "3.948", "0 is best", "copies"):
@@ -150,6 +164,7 @@ def test_a_failed_job_is_a_failed_command(ragan, work):
         (["generate", "tr_x", "--no-wait", "--output", "x.zip"], 2, "--no-wait"),
         (["evaluate", "tr_x", "--no-wait", "--output", "x"], 2, "--no-wait"),
         (["evaluate", "tr_x", "--reference", "all"], 2, "validation"),
+        (["evaluate", "tr_x", "--checkpoint", "newest"], 2, "name a step, or take latest or best"),
         (["worker", "--queue", "nonsense"], 2, "prepare"),
     ],
 )

@@ -151,7 +151,8 @@ class TestTrainings:
         assert http.get(f"/v1/trainings/{training}/snapshots/7.png").status_code == 404
 
     def test_list_their_checkpoints(self, http, training):
-        assert [each["step"] for each in http.get(f"/v1/trainings/{training}/checkpoints").json()] == [20, 30]
+        listed = http.get(f"/v1/trainings/{training}/checkpoints").json()
+        assert [(each["step"], each["best"]) for each in listed] == [(20, False), (30, False)]
 
     def test_go_on_when_they_are_resumed(self, http, redis, live, training):
         response = http.post(f"/v1/trainings/{training}/resume", json={"steps": 50})

@@ -260,9 +260,41 @@ def test_what_cannot_be_trained_is_refused(countable):
         ({"splits": ()}, InvalidRequest, "give `train` a larger split"),
         ({"devices": "all", "batch_size": 3}, InvalidRequest, "3 cannot be shared out evenly over 2 devices"),
         ({"devices": 4}, DevicesUnavailable, r"has 2 device\(s\) .* asks for 4"),
+        ({"evaluate_every": 1}, InvalidRequest, "8 pixels on a side, and an evaluation needs 16"),
     ],
 )
 def test_what_does_not_go_together_is_refused_as_by_the_training(countable, monkeypatch, wrong, error, sentence):
     monkeypatch.setattr("worker.stages.foresee.device_names", lambda _: ("CPU:0", "CPU:1"))
     with pytest.raises(error, match=sentence):
         forecast_of(countable, **({"devices": 1} | wrong))
+
+
+def test_evaluations_on_the_way_are_checked_as_by_the_training(install, countable):
+    own = """
+    from countable_family import Countable, Input, Sequential, layers
+
+    class Namesake(Countable):
+        name = "namesake"
+        image_size = 16
+
+        def generator(self, hyperparameters, classes):
+            return Sequential([Input((100,)), layers.Dense(256), layers.Reshape((16, 16, 1))])
+
+        def discriminator(self, hyperparameters, classes):
+            return Sequential([Input((16, 16, 1)), layers.Flatten(), layers.Dense(1)])
+
+        def step(self, networks, batch, hyperparameters):
+            metrics = super().step(networks, batch, hyperparameters)
+            return metrics | {"recall": metrics["d_acc"]}
+    """
+    install("namesake_family", own, "Namesake")
+
+    def of(images, *metrics):
+        asked = {"evaluate_every": 1, "evaluate_metrics": ["kernel_distance", *metrics]}
+        return forecast_of("namesake", image_size=16, splits=(0,) * images, batch_size=4, **asked)
+
+    assert of(40).steps == 10
+    with pytest.raises(InvalidRequest, match="39 images to learn from and 0 to validate with"):
+        of(39)
+    with pytest.raises(InvalidRequest, match="namesake has a metric recall of its own"):
+        of(40, "recall")
