@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 def main() -> None:
     """Synthetic radiology images as a service: select a cohort, train a GAN, draw images.
 
-    The verbs sources, models, select, train, resume, generate, status and cancel speak to the service at RAGAN_URL
-    (default http://127.0.0.1:8000), with the API key in RAGAN_API_KEY. Exit codes: 0 done, 1 refused or failed, 2 wrong
-    usage, 3 no service there.
+    The verbs sources, models, select, train, resume, generate, evaluate, status and cancel speak to the service at
+    RAGAN_URL (default http://127.0.0.1:8000), with the API key in RAGAN_API_KEY. Exit codes: 0 done, 1 refused or
+    failed, 2 wrong usage, 3 no service there.
     """
 
 
@@ -108,7 +108,9 @@ def api(host: str, port: int, insecure: bool) -> None:
 
 
 @main.command()
-@click.option("--queue", required=True, type=click.Choice(["prepare", "train", "generate"]), help="What it works on.")
+@click.option(
+    "--queue", required=True, type=click.Choice(["prepare", "train", "generate", "evaluate"]), help="What it works on."
+)
 def worker(queue: str) -> None:
     """Run one worker, with the Redis server at REDIS_URL."""
     # Another program, not an import: this package stays free of what trains.

@@ -151,8 +151,14 @@ class Client:
         """Draw images from a training; keywords are the fields of `POST /v1/generations`."""
         return self._submit(Kind.GENERATION, {"training": _id(training), **request}, wait, on_progress)
 
+    def evaluate(
+        self, training: Resource | str, *, wait: bool = True, on_progress: OnProgress | None = None, **request: Any
+    ) -> Resource:
+        """Compare images of a training with real ones; keywords are the fields of `POST /v1/evaluations`."""
+        return self._submit(Kind.EVALUATION, {"training": _id(training), **request}, wait, on_progress)
+
     def get(self, resource: Resource | str) -> Resource:
-        """A dataset, training or generation as it is now."""
+        """A resource as it is now."""
         return self._json("GET", _path(_id(resource)))
 
     def cancel(self, resource: Resource | str) -> Resource:

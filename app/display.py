@@ -1,13 +1,15 @@
 """What a terminal shows while a job runs, and of a resource once it is there."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
+
+from app.measures import Figure, figures, memorisation_figures, number
 
 Resource = dict[str, Any]
 
@@ -127,6 +129,29 @@ def forecast_table(result: dict[str, Any]) -> Table:
     table.add_row("precision", result["precision"])
     table.add_row("fast paths", "\n".join(result["fast_paths"]) or "none")
     return table
+
+
+def evaluation_report(result: dict[str, Any]) -> Iterator[RenderableType]:
+    """The numbers of an evaluation beside their floors, and in words; then what to know before they are repeated."""
+    synthetic, real = f"{result['synthetic']:,} synthetic images", f"{result['real']:,} real ones"
+    table = Table("metric", title=f"How near are {synthetic} to {real} ({result['reference']})?")
+    for heading in ("value", "floor"):
+        table.add_column(heading, justify="right")
+    table.add_column("meaning")
+    for name, measurement in result["metrics"].items():
+        _add_figures(table, figures(name, measurement))
+    if result["memorisation"] is not None:
+        _add_figures(table, memorisation_figures(result["memorisation"]))
+    yield table
+    yield Text("The floor is what real images have among themselves: no generator can be asked for better.")
+    for caveat in result["caveats"]:
+        yield Text(f"• {caveat}")
+
+
+def _add_figures(table: Table, shown: Iterable[Figure]) -> None:
+    for figure in shown:
+        table.add_row(Text(figure.name), number(figure.value), number(figure.floor), figure.meaning)
+    table.add_section()
 
 
 def listing(title: str, rows: list[dict[str, Any]], columns: dict[str, Callable[[dict[str, Any]], str]]) -> Table:

@@ -1,6 +1,6 @@
 """Submit, look at, cancel, resume, delete: the only code of the front end that knows of the queue."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,11 @@ from worker.contract.queues import ROUTES, AllowListedJob, enqueue, queue, rq_jo
 from worker.contract.resources import Kind, Live, RequestRecord, Resource, Status, view
 from worker.contract.store import Store
 
+MADE_FROM: Mapping[Kind, tuple[Kind, ...]] = {
+    Kind.DATASET: (Kind.TRAINING,),
+    Kind.TRAINING: (Kind.GENERATION, Kind.EVALUATION),
+}
+"""What needs what: a resource cannot go while others were made from it."""
 LOCK_LOOK_SECONDS = 0.01
 LOCK_SECONDS = 30
 """After so long a front end that died in the middle of a change no longer keeps others from theirs."""
@@ -269,8 +274,7 @@ class Jobs:
 
     def _dependants(self, record: RequestRecord) -> Iterator[RequestRecord]:
         """What was made from a resource, directly or not, and before each what was made from it."""
-        made = {Kind.DATASET: Kind.TRAINING, Kind.TRAINING: Kind.GENERATION}.get(record.kind)
-        for resource_id in self._store.ids(made) if made else ():
+        for resource_id in (each for kind in MADE_FROM.get(record.kind, ()) for each in self._store.ids(kind)):
             with suppress(NotFound):  # deleted since it was listed
                 dependant = self._store.read_request(resource_id)
                 if dependant.request[record.kind] == record.id:

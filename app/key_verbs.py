@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.failures import explained
-from app.verbs import as_json_option, show
+from app.verb_options import as_json_option
+from app.verb_output import show
 
 if TYPE_CHECKING:
     from app.keys import Keyring

@@ -9,6 +9,8 @@ from worker.contract.errors import NotAcceptable
 JSON = "application/json"
 JSON_LINES = "application/x-ndjson"
 CSV = "text/csv"
+MARKDOWN = "text/markdown"
+HTML = "text/html"
 EVENT_STREAM = "text/event-stream"
 ZIP = "application/zip"
 NPZ = "application/x-npz"

@@ -34,7 +34,11 @@ MEASURED = "ragan:stored"
 MEASURING_SECONDS = 24 * 3600
 TOTAL = "total"
 """Among the sizes of an owner's resources, their sum."""
-SIZE_FIELDS: Mapping[Kind, tuple[str, str]] = {Kind.TRAINING: ("steps", "steps"), Kind.GENERATION: ("images", "count")}
+SIZE_FIELDS: Mapping[Kind, tuple[str, str]] = {
+    Kind.TRAINING: ("steps", "steps"),
+    Kind.GENERATION: ("images", "count"),
+    Kind.EVALUATION: ("images", "count"),
+}
 """The quota that bounds a single request of a kind, and the field that it bounds."""
 
 _KEEP_SIZE = """

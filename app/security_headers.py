@@ -8,15 +8,16 @@ from collections.abc import Mapping
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+POLICY = "Content-Security-Policy"
 SECURITY_HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     # Without a key, any page in a browser on the service's own machine could else show what is here.
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    POLICY: "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 }
-"""Of every answer; a page has a policy of its own."""
+"""Of every answer; a page has a policy of its own, from the route that sends it, or else made here."""
 
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
@@ -34,14 +35,16 @@ class SecurityHeaders:
             nonlocal held
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(SECURITY_HEADERS)
+                has_policy = POLICY in headers
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
                 if "etag" not in headers:
                     headers.setdefault("Cache-Control", "no-store")
-                if headers.get("content-type", "").startswith("text/html"):
+                if not has_policy and headers.get("content-type", "").startswith("text/html"):
                     held = message  # until the body is there, which its policy depends on
                     return
             elif held is not None:
-                MutableHeaders(scope=held)["Content-Security-Policy"] = _page_policy(message.get("body", b""))
+                MutableHeaders(scope=held)[POLICY] = _page_policy(message.get("body", b""))
                 start, held = held, None
                 await send(start)
             await send(message)

@@ -1,6 +1,5 @@
 """The verbs of `ragan` that speak to the service: thin, for each is a call of `app.client.Client`."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.failures import explained
+from app.verb_options import as_json_option, checkpoint_option, no_wait_option, setting
+from app.verb_output import run_job, save_evaluation, show, show_resource
 
 if TYPE_CHECKING:
     from app.client import Client
-    from app.display import JobProgress
-
-as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for other programs.")
-_no_wait = click.option("--no-wait", is_flag=True, help="Queue the job and return at once.")
 
 
 @click.command()
@@ -86,7 +83,7 @@ def models(as_json: bool) -> None:
 @click.option("--source-split", is_flag=True, help="Keep to the parts that the source itself has.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws the limit and the split.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be selected.")
-@_no_wait
+@no_wait_option
 @as_json_option
 @explained
 def select(
@@ -122,7 +119,7 @@ def select(
             result = client.preview(source, **request)
             show(result, as_json, lambda: list(selection_tables(result)))
         else:
-            _run_job("select", as_json, lambda bar: client.select(source, wait=not no_wait, on_progress=bar, **request))
+            run_job("select", as_json, lambda bar: client.select(source, wait=not no_wait, on_progress=bar, **request))
 
 
 @click.command()
@@ -147,8 +144,23 @@ def select(
     help="auto: bfloat16 where the hardware computes in it, else float32.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Draws initial weights and batches.")
+@click.option(
+    "--classes",
+    multiple=True,
+    metavar="NAME",
+    help="Train on images of this class alone, as in --classes 'Effusion|Infiltration'; a family that takes labels "
+    "learns to tell these apart; may be repeated.",
+)
+@click.option(
+    "--by",
+    type=click.Choice(["labels", "view", "sex", "age_decade"]),
+    help="What makes a class; default: labels, all findings of an image together.",
+)
+@click.option(
+    "--evaluate-every", type=int, help="Compare with real images every so many steps, and keep the best checkpoint."
+)
 @click.option("--dry-run", is_flag=True, help="Only show what it would take.")
-@_no_wait
+@no_wait_option
 @as_json_option
 @explained
 def train(
@@ -161,6 +173,9 @@ def train(
     devices: str,
     precision: str,
     seed: int,
+    classes: tuple[str, ...],
+    by: str | None,
+    evaluate_every: int | None,
     dry_run: bool,
     no_wait: bool,
     as_json: bool,
@@ -168,7 +183,7 @@ def train(
     """Train a family of models on DATASET."""
     from app.display import forecast_table
 
-    hyperparameters = dict(_setting(each) for each in settings)
+    hyperparameters = dict(setting(each) for each in settings)
     with _client() as client:
         request: dict[str, Any] = {
             "family": family or _fitting_family(client, dataset),
@@ -179,19 +194,28 @@ def train(
             "devices": int(devices) if devices.isdigit() else devices,
             "precision": precision,
             "seed": seed,
+            "evaluate_every": evaluate_every,
         }
+        if classes or by:
+            request["classes"] = {"by": by or "labels", "only": classes or None}
         if dry_run:
             result = client.forecast(dataset, **request)
             show(result, as_json, lambda: [forecast_table(result)])
         else:
-            _run_job("train", as_json, lambda bar: client.train(dataset, wait=not no_wait, on_progress=bar, **request))
+            run_job("train", as_json, lambda bar: client.train(dataset, wait=not no_wait, on_progress=bar, **request))
 
 
 @click.command()
 @click.argument("training")
 @click.option("--count", type=int, default=64, show_default=True, help="How many images.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds, equal images.")
-@click.option("--checkpoint", type=int, help="A step; default: the newest.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    help="A class that the training has learnt; may be repeated, and images take them in turn; default: all.",
+)
+@checkpoint_option
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),
@@ -202,14 +226,15 @@ def train(
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="Save the images here, as a ZIP of PNG files."
 )
-@_no_wait
+@no_wait_option
 @as_json_option
 @explained
 def generate(
     training: str,
     count: int,
     seed: int,
-    checkpoint: int | None,
+    labels: tuple[str, ...],
+    checkpoint: str | int,
     precision: str,
     output: Path | None,
     no_wait: bool,
@@ -219,14 +244,15 @@ def generate(
     if output and no_wait:
         raise click.UsageError("--output needs the images, so it cannot go with --no-wait.")
     with _client() as client:
-        made = _run_job(
+        made = run_job(
             "generate",
             as_json,
             lambda bar: client.generate(
                 training,
                 count=count,
                 seed=seed,
-                checkpoint="latest" if checkpoint is None else checkpoint,
+                labels=labels or None,
+                checkpoint=checkpoint,
                 precision=precision,
                 wait=not no_wait,
                 on_progress=bar,
@@ -238,29 +264,89 @@ def generate(
 
 
 @click.command()
+@click.argument("training")
+@checkpoint_option
+@click.option("--count", type=int, default=2048, show_default=True, help="Synthetic images, and real ones at the most.")
+@click.option(
+    "--reference",
+    type=click.Choice(["train", "validation", "test"]),
+    default="validation",
+    show_default=True,
+    help="The part of the dataset to compare with.",
+)
+@click.option(
+    "--features",
+    type=click.Choice(["pixels", "classifier", "inception"]),
+    default="pixels",
+    show_default=True,
+    help="What distances are taken over.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws the images of either kind.")
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Save the pictures and the data card in this folder.",
+)
+@no_wait_option
+@as_json_option
+@explained
+def evaluate(
+    training: str,
+    checkpoint: str | int,
+    count: int,
+    reference: str,
+    features: str,
+    seed: int,
+    output: Path | None,
+    no_wait: bool,
+    as_json: bool,
+) -> None:
+    """Compare synthetic images of TRAINING with real ones, and look for copies."""
+    if output and no_wait:
+        raise click.UsageError("--output needs the pictures, so it cannot go with --no-wait.")
+    with _client() as client:
+        made = run_job(
+            "evaluate",
+            as_json,
+            lambda bar: client.evaluate(
+                training,
+                checkpoint=checkpoint,
+                count=count,
+                reference=reference,
+                features=features,
+                seed=seed,
+                wait=not no_wait,
+                on_progress=bar,
+            ),
+        )
+        if output:
+            save_evaluation(client, made, output)
+
+
+@click.command()
 @click.argument("resource")
 @click.option("--wait", is_flag=True, help="Watch it until it ends.")
 @as_json_option
 @explained
 def status(resource: str, wait: bool, as_json: bool) -> None:
-    """Show how a dataset, training or generation is doing."""
+    """Show how a dataset, training, generation or evaluation is doing."""
     with _client() as client:
         if wait:
-            _run_job("wait", as_json, lambda bar: client.wait(resource, on_progress=bar))
+            run_job("wait", as_json, lambda bar: client.wait(resource, on_progress=bar))
         else:
-            _show_resource(client.get(resource), as_json)
+            show_resource(client.get(resource), as_json)
 
 
 @click.command()
 @click.argument("training")
 @click.option("--steps", type=int, help="The new total; default: the old one.")
-@_no_wait
+@no_wait_option
 @as_json_option
 @explained
 def resume(training: str, steps: int | None, no_wait: bool, as_json: bool) -> None:
     """Carry TRAINING further, from its newest checkpoint."""
     with _client() as client:
-        _run_job("train", as_json, lambda bar: client.resume(training, steps=steps, wait=not no_wait, on_progress=bar))
+        run_job("train", as_json, lambda bar: client.resume(training, steps=steps, wait=not no_wait, on_progress=bar))
 
 
 @click.command()
@@ -270,10 +356,10 @@ def resume(training: str, steps: int | None, no_wait: bool, as_json: bool) -> No
 def cancel(resource: str, as_json: bool) -> None:
     """Ask a job to stop; a training keeps what it has learned."""
     with _client() as client:
-        _show_resource(client.cancel(resource), as_json)
+        show_resource(client.cancel(resource), as_json)
 
 
-VERBS = (sources, models, select, train, resume, generate, status, cancel)
+VERBS = (sources, models, select, train, resume, generate, evaluate, status, cancel)
 
 
 def _client() -> "Client":
@@ -283,46 +369,7 @@ def _client() -> "Client":
 
 
 def _fitting_family(client: "Client", dataset: str) -> str | None:
-    """The first family that makes images of the dataset's size; None, the service's own default, if none does."""
+    """The first family without labels that makes images of the dataset's size; None, the service's default, if none."""
     image_size = client.get(dataset)["request"]["image_size"]
-    return next((each["family"] for each in client.models() if image_size in each["image_sizes"]), None)
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise click.BadParameter(f"{text!r} is not NAME=VALUE, as in --set width=0.5", param_hint="--set")
-    try:
-        return name, json.loads(value)
-    except ValueError:  # a word, as in optimizer=adam
-        return name, value
-
-
-def _run_job(title: str, as_json: bool, job: "Callable[[JobProgress], dict[str, Any]]") -> dict[str, Any]:
-    from rich.console import Console
-
-    from app.display import job_bars
-
-    # The bar goes to standard error, so that standard output is the answer and nothing else.
-    with job_bars(Console(stderr=True)) as begin:
-        resource = job(begin(title))
-    _show_resource(resource, as_json)
-    return resource
-
-
-def _show_resource(resource: dict[str, Any], as_json: bool) -> None:
-    from app.display import resource_table
-
-    show(resource, as_json, lambda: [resource_table(resource)])
-
-
-def show(data: Any, as_json: bool, tables: Callable[[], list[Any]]) -> None:
-    """Print data as JSON, or else as tables."""
-    if as_json:
-        click.echo(json.dumps(data, indent=2))
-        return
-    from rich.console import Console
-
-    console = Console()
-    for table in tables():
-        console.print(table)
+    unlabelled = (each for each in client.models() if not each["takes_labels"])
+    return next((each["family"] for each in unlabelled if image_size in each["image_sizes"]), None)

@@ -14,9 +14,10 @@ from worker.devices import device_names, open_strategy
 from worker.fast_paths import FastPaths, for_drawing, for_training, taking
 from worker.models.base import DEFAULT, Family
 from worker.models.registry import family
+from worker.population import Population
 from worker.precision import Precision, computing_in, resolve
 from worker.sampling import Sampler, sampler_of
-from worker.trainer import Plan, Population, Trainer
+from worker.trainer import Plan, Trainer
 
 
 def noise(image_size: int, count: int = 1024) -> NDArray[np.uint8]:
@@ -24,12 +25,18 @@ def noise(image_size: int, count: int = 1024) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (count, image_size, image_size), np.uint8)
 
 
+def all_of(images: NDArray[np.uint8]) -> Population:
+    """All images, to learn without labels."""
+    return Population(images, np.arange(len(images)))
+
+
 def build_trainer(
     name: str,
     batch_size: int,
     *,
+    preset: str = DEFAULT,
     hyperparameters: Mapping[str, Any] | None = None,
-    images: NDArray[np.uint8] | None = None,
+    population: Population | None = None,
     seed: int = 0,
     precision: Precision | None = None,
     fast_paths: FastPaths | None = None,
@@ -37,13 +44,12 @@ def build_trainer(
 ) -> Trainer:
     """A trainer of a family on so many GPUs, or logical devices of the CPU where there is no GPU."""
     kind: Family[Any] = family(name)
-    shown = noise(kind.image_size) if images is None else images
     device = device_names(devices)[0]
     return Trainer(
         kind,
-        kind.configure(DEFAULT, hyperparameters or {}),
+        kind.configure(preset, hyperparameters or {}),
         open_strategy(devices, devices),
-        Population(shown, np.arange(len(shown))),
+        population or all_of(noise(kind.image_size)),
         Plan(
             batch_size=batch_size,
             seed=seed,
@@ -58,7 +64,7 @@ def build_generator(name: str, fast_paths: FastPaths, precision: Precision = "fl
     kind: Family[Any] = family(name)
     with taking(fast_paths), computing_in(precision):
         keras.utils.set_random_seed(0)
-        return kind.generator(kind.configure(DEFAULT, {}))
+        return kind.generator(kind.configure(DEFAULT, {}), 0)
 
 
 def build_sampler(name: str, fast_paths: FastPaths | None = None, precision: Precision = "float32") -> Sampler:

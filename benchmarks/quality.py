@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from builders import build_trainer
+from builders import all_of, build_trainer
 from harness import Report, at_least, options, timed
 from numpy.typing import NDArray
 from PIL import Image
@@ -95,7 +95,13 @@ def datasets(shared: Path) -> dict[str, tuple[str, Pixels]]:
 def train(name: str, images: Pixels, paths: FastPaths, seed: int, steps: int, batch_size: int) -> tuple[Pixels, float]:
     """Synthetic images of a training, and the seconds it took."""
     trainer = build_trainer(
-        name, batch_size, hyperparameters=RECIPE, images=images, seed=seed, precision="float32", fast_paths=paths
+        name,
+        batch_size,
+        hyperparameters=RECIPE,
+        population=all_of(images),
+        seed=seed,
+        precision="float32",
+        fast_paths=paths,
     )
     seconds = timed(lambda: [trainer.advance(1) for _ in range(steps)])()
     points = latent_points(seed, 0, IMAGES, trainer.family.latent_size)

@@ -12,7 +12,7 @@ import statistics
 from pathlib import Path
 
 import numpy as np
-from builders import build_trainer
+from builders import all_of, build_trainer
 from harness import timed
 
 FAMILY, BATCH_SIZE = "dcgan64", 64
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=0.5)
     chosen = parser.parse_args()
     images = np.load(chosen.images, mmap_mode="r")
-    trainer = build_trainer(FAMILY, BATCH_SIZE, hyperparameters={"width": chosen.width}, images=images)
+    trainer = build_trainer(FAMILY, BATCH_SIZE, hyperparameters={"width": chosen.width}, population=all_of(images))
     trainer.advance(3)
     seconds = statistics.median(timed(lambda: trainer.advance(1))() for _ in range(STEPS))
     print(json.dumps({"images_per_second": BATCH_SIZE / seconds, "own_megabytes": own_megabytes()}))

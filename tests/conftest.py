@@ -43,16 +43,26 @@ class RecordedContext(JobContext):
 @pytest.fixture
 def job_context(tmp_path: Path) -> Callable[..., RecordedContext]:
     """Makes contexts over one store below tmp_path: `job_context(resource_id=…, stop_after=…, any_setting=…)`."""
-    store = Store(tmp_path / "store")
+    return contexts_over(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def module_job_context(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RecordedContext]:
+    """The same, over one store for all tests of a module."""
+    return contexts_over(tmp_path_factory.mktemp("jobs"))
+
+
+def contexts_over(folder: Path) -> Callable[..., RecordedContext]:
+    store = Store(folder / "store")
 
     def make(resource_id: str | None = None, *, stop_after: int | None = None, **settings: Any) -> RecordedContext:
-        scratch = tmp_path / "store" / ".scratch" / (resource_id := resource_id or Kind.DATASET.new_id())
+        scratch = folder / "store" / ".scratch" / (resource_id := resource_id or Kind.DATASET.new_id())
         scratch.mkdir(parents=True, exist_ok=True)
         return RecordedContext(
             resource_id=resource_id,
             store=store,
             scratch=scratch,
-            settings=Settings(sources=tmp_path / "sources", store=store.root, **settings),
+            settings=Settings(sources=folder / "sources", store=store.root, **settings),
             reporter=RecordingReporter(stop_after),
         )
 

@@ -3,14 +3,17 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from worker.contract.checkpoints import RECORD_FILE, CheckpointRecord, checkpoint_name
+from worker.contract.checkpoints import NO_CLASSES, RECORD_FILE, CheckpointRecord, LearntClasses, checkpoint_name
 from worker.contract.resources import Kind, Manifest, RequestRecord, Status
+from worker.contract.results import BestCheckpoint, EvaluationResult, FeatureInfo, Measurement
 from worker.contract.store import Store
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def checkpoint_file(step: int, dataset: str) -> tuple[str, bytes]:
+def checkpoint_file(
+    step: int, dataset: str, classes: LearntClasses = NO_CLASSES, best: BestCheckpoint | None = None
+) -> tuple[str, bytes]:
     """Name and content of what is said of a checkpoint of the family `tiny16`; its networks are not there."""
     record = CheckpointRecord(
         step=step,
@@ -24,8 +27,60 @@ def checkpoint_file(step: int, dataset: str) -> tuple[str, bytes]:
         images_seen=1,
         seconds=1.0,
         versions={},
+        classes=classes,
+        best=best,
     )
     return f"{checkpoint_name(step)}/{RECORD_FILE}", record.model_dump_json().encode()
+
+
+def evaluation_result() -> dict[str, Any]:
+    """What an evaluation of 60 images of 16 pixels found: far from real, and no copies."""
+    found = {
+        "images": 60,
+        "training_images": 100,
+        "held_out_images": 60,
+        "copies": 0,
+        "share": 0.0,
+        "share_by_chance": 1 / 61,
+        "p_value": 1.0,
+        "nearer_to_training": 0.45,
+        "held_out_nearer_to_training": 0.5,
+        "nearest_held_out": {"image": 1, "training_image": 2, "ratio": 0.4, "correlation": 0.9},
+        "worst": [{"image": 3, "training_image": 4, "ratio": 0.9, "correlation": 0.7}],
+    }
+    result = EvaluationResult(
+        checkpoint=30,
+        image_size=16,
+        synthetic=60,
+        real=60,
+        reference="validation",
+        features=FeatureInfo(
+            extractor="pixels", dimensions=64, fitted_on="100 images", comparable_with_published=False
+        ),
+        metrics={
+            "frechet_distance": Measurement(value={"distance": 75.4707}, floor={"distance": 3.94755}, floor_images=30),
+            "precision_recall": Measurement(
+                value={"precision": 0.25, "recall": 0.5, "neighbours": 3}, floor=None, floor_images=None
+            ),
+        },
+        memorisation=found,
+        caveats=("60 images are too few for 64 dimensions, which need 313: the distance comes out too large.",),
+        seconds=28.8,
+    )
+    return result.model_dump(mode="json")
+
+
+def dataset_result(train: int, validation: int = 0) -> dict[str, Any]:
+    """What is told of a dataset of so many images, as far as others ask: all of them show a mass."""
+    images = train + validation
+    counts = {
+        "label": {"Mass": images},
+        "view": {"PA": images},
+        "sex": {"F": images},
+        "age_decade": {"30-39": images},
+        "split": {"train": train, "validation": validation, "test": 0},
+    }
+    return {"images": images, "sha256": "0" * 64, "counts": counts}
 
 
 def write_ended(

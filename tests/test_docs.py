@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from importlib import invalidate_caches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -19,10 +19,28 @@ from app.main import create_app
 from documents import API, CONTAINERS, DOCUMENTS, README, ROOT, Document, code, ragan_commands
 from worker.contract import errors
 from worker.contract.errors import InvalidRequest
-from worker.contract.requests import DatasetRequest, GenerationRequest, ModelChoice, TrainingRequest, Where
+from worker.contract.requests import (
+    ClassChoice,
+    DatasetRequest,
+    EvaluationRequest,
+    FeatureKind,
+    GenerationRequest,
+    ModelChoice,
+    TrackedMetric,
+    TrainingRequest,
+    Where,
+)
 from worker.contract.resources import Progress, Resource
-from worker.contract.results import DatasetResult, FamilyDescription, GenerationResult, TrainingForecast, TrainingResult
+from worker.contract.results import (
+    DatasetResult,
+    EvaluationResult,
+    FamilyDescription,
+    GenerationResult,
+    TrainingForecast,
+    TrainingResult,
+)
 from worker.contract.settings import Settings
+from worker.models.base import CommonHyperparameters
 from worker.sources.registry import SourceSummary
 
 SHAPE = "One shape for everything that takes time"
@@ -30,13 +48,17 @@ BODIES: Mapping[str, type[BaseModel]] = {
     "/v1/datasets": DatasetRequest,
     "/v1/trainings": TrainingRequest,
     "/v1/generations": GenerationRequest,
+    "/v1/evaluations": EvaluationRequest,
 }
 FIELDS: Mapping[tuple[str, str], type[BaseModel]] = {
     ("Datasets", "field"): DatasetRequest,
     ("Datasets", "field of `where`"): Where,
     ("Trainings", "field"): TrainingRequest,
     ("Trainings", "field of `model`"): ModelChoice,
+    ("Trainings", "field of `classes`"): ClassChoice,
     ("Generations", "field"): GenerationRequest,
+    ("Evaluations", "field"): EvaluationRequest,
+    ("Models", "hyper-parameter"): CommonHyperparameters,
 }
 """Whose fields a table lists, by section and header."""
 EXAMPLES: Mapping[str, type[BaseModel]] = {
@@ -48,6 +70,7 @@ EXAMPLES: Mapping[str, type[BaseModel]] = {
     "Trainings": TrainingResult,
     "What a training would take": TrainingForecast,
     "Generations": GenerationResult,
+    "Evaluations": EvaluationResult,
     "System": WorkerInfo,
 }
 """What the one JSON example of a section is an example of."""
@@ -203,6 +226,23 @@ def test_requests_have_the_fields_and_defaults_that_are_documented(
         if default != "required":
             stated = json.loads(default.strip("`"))
             assert model.model_validate(required | {name: stated}) == implied, name
+
+
+def test_the_features_of_an_evaluation_are_those_that_are_documented() -> None:
+    (table,) = API.tables("`features`", "Features")
+    documented = [code(row[0])[0] for row in table.rows]
+    assert documented == list(get_args(FeatureKind))
+    default = EvaluationRequest.model_fields["features"].default
+    assert [name for name, row in zip(documented, table.rows, strict=True) if "(default)" in row[0]] == [default]
+
+
+def test_the_metrics_of_evaluations_on_the_way_are_those_that_are_documented() -> None:
+    from worker.measurement import TRACKED
+
+    (table,) = API.tables("`evaluate_metrics`", "Evaluations on the way")
+    documented = {name: code(whose)[-1] for names, whose in table.rows for name in code(names)}
+    assert documented == {name: metric for name, (metric, _) in TRACKED.items()}
+    assert documented.keys() == set(get_args(TrackedMetric))
 
 
 def test_a_resource_has_the_fields_that_are_documented() -> None:

@@ -1,20 +1,42 @@
 """Trainers that a test can afford."""
 
+import csv
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.contract.checkpoints import LearntClasses
+from worker.dataset import ITEM_COLUMNS, ITEMS, Dataset
 from worker.devices import open_strategy
 from worker.fast_paths import DEFAULTS, FastPaths
 from worker.models.base import CommonHyperparameters, Family
+from worker.population import Population
 from worker.precision import Precision
-from worker.trainer import Plan, Population, Trainer
+from worker.sources.base import SPLITS
+from worker.trainer import Plan, Trainer
 
 
 def noise(image_size: int, count: int = 10) -> NDArray[np.uint8]:
     """Images without anything to learn."""
     return np.random.default_rng(2018).integers(0, 256, (count, image_size, image_size), np.uint8)
+
+
+def labelled_dataset(
+    folder: Path, images: NDArray[np.uint8], labels: Sequence[str], splits: Sequence[str] | None = None
+) -> Dataset:
+    """Images (N, S, S) whose findings, joined with |, are in an items.csv; all for training unless it is said."""
+    parts = splits or ["train"] * len(images)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ITEMS).open("w", newline="") as file:
+        writer = csv.DictWriter(file, ITEM_COLUMNS, restval="")
+        writer.writeheader()
+        for index, (findings, part) in enumerate(zip(labels, parts, strict=True)):
+            writer.writerow({"labels": findings, "view": "PA", "sex": "F", "split": part, "index": index})
+    return Dataset(folder, images, np.array([SPLITS.index(part) for part in parts], np.uint8))
 
 
 def trainer_of(
@@ -29,12 +51,19 @@ def trainer_of(
     precision: Precision = "float32",
     fast_paths: FastPaths = DEFAULTS["CPU"],
 ) -> Trainer:
-    """A trainer on noise, or on all of some images, that takes the fast paths of a CPU."""
+    """A trainer on noise, or on all of some images, that takes the fast paths of a CPU.
+
+    Of a family that takes labels, the first image is of one class, and the others are of another.
+    """
     shown = noise(family.image_size) if images is None else images
+    population = Population(shown, np.arange(len(shown)))
+    if family.takes_labels:
+        classes = LearntClasses(by="labels", names=("rare", "usual"))
+        population = replace(population, classes=classes, class_sizes=(1, len(shown) - 1))
     return Trainer(
         family,
         hyperparameters,
         open_strategy(devices, logical_devices),
-        Population(shown, np.arange(len(shown))),
+        population,
         Plan(batch_size=batch_size, seed=seed, precision=precision, fast_paths=fast_paths),
     )

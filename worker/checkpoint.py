@@ -32,12 +32,12 @@ def save_checkpoint(
     clock: Callable[[], datetime] = utc_now,
     **record: Any,
 ) -> CheckpointRecord:
-    """Write a state and publish it whole, then take back all but the newest `keep`.
+    """Write a state and publish it whole, then take back all but the newest `keep` and the best.
 
     Args:
         state: The networks and optimisers, as `Trainer.state` gives them.
         context: Whose store and scratch folder to use.
-        keep: How many checkpoints remain, this one included.
+        keep: How many of the newest remain, this one included.
         clock: When it is.
         record: The fields of CheckpointRecord that the training alone knows.
 
@@ -59,7 +59,8 @@ def save_checkpoint(
     (made / RECORD_FILE).write_text(complete.model_dump_json(indent=2))
     context.store.publish(made, context.resource_id, checkpoint_name(complete.step))
     for old in list_checkpoints(context.store.folder(context.resource_id))[:-keep]:
-        context.store.withdraw(context.resource_id, checkpoint_name(old.step))
+        if not old.best:
+            context.store.withdraw(context.resource_id, checkpoint_name(old.step))
     return complete
 
 
@@ -71,8 +72,8 @@ def restore_checkpoint(state: tf.train.Checkpoint, training: Path, step: int) ->
 def load_generator(training: Path, step: int) -> keras.Model:
     """The network to draw images from, of the checkpoint at a step in a training's folder.
 
-    Latent points (B, latent_size) in [-1, 1] to images (B, S, S, 1) in [0, 1]; the average of the generator where the
-    training kept one.
+    Latent points (B, latent_size) in [-1, 1], and class codes if it has learnt classes, to images (B, S, S, 1) in
+    [0, 1]; the average of the generator where the training kept one.
 
     Raises:
         CheckpointMissing: the checkpoint is not kept.
@@ -81,7 +82,7 @@ def load_generator(training: Path, step: int) -> keras.Model:
     record = read_record(training, step)
     family = registry.family(record.family)
     hyperparameters = family.hyperparameters.model_validate(record.hyperparameters)
-    network = family.generator(hyperparameters)
+    network = family.generator(hyperparameters, len(record.classes.names))
     state = tf.train.Checkpoint(**{AVERAGE if hyperparameters.ema_decay else GENERATOR: network})
     _read(state, training, step).assert_existing_objects_matched().expect_partial()
     return network

@@ -5,9 +5,9 @@ items.csv    a line for every row of the source, chosen or not
 """
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -16,15 +16,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.contract.errors import NotFound
+from worker.contract.requests import ClassField
 from worker.selection import Selection
-from worker.sources.base import SPLITS, SourceTable
+from worker.sources.base import NO_FINDING, SPLITS, UNKNOWN, SourceTable, decade_name
 from worker.sources.cells import plain_cell, text_of
+from worker.sources.classes import LABEL_SEPARATOR
 
 IMAGES = "images.npy"
 ITEMS = "items.csv"
 ITEM_COLUMNS = ("file", "patient", "labels", "view", "sex", "age", "split", "index", "excluded")
 """`labels` are joined with |; `index` is the image's place in images.npy; `excluded` says why there is none."""
-LABEL_SEPARATOR = "|"
+_LEFT_OUT = len(SPLITS)
+"""In place of a part, of an image that is in none."""
+
+
+@dataclass(frozen=True)
+class ImageClasses:
+    """Which class each image is of: int32 `codes` index `names`, which are sorted, ages by years."""
+
+    names: tuple[str, ...]
+    codes: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -69,11 +80,36 @@ class Dataset:
         """Places in `images` of the images of `train`, `validation` or `test`."""
         return np.flatnonzero(self.splits == SPLITS.index(split))
 
+    def classes(self, by: ClassField) -> ImageClasses:
+        """The class of each image by a field; its name is that of the result's counts.
+
+        By `labels` it is the whole list of findings, as items.csv has it, and NO_FINDING of an empty one.
+        """
+        of_images = [_class_name(item, by) for item in _items(self.folder)]
+        # Of decades, the shorter name is the younger one.
+        names = sorted(set(of_images), key=lambda name: (len(name) if by == "age_decade" else 0, name))
+        code_of = {name: code for code, name in enumerate(names)}
+        return ImageClasses(tuple(names), np.fromiter(map(code_of.__getitem__, of_images), np.int32))
+
+    def of_classes(self, by: ClassField, names: Collection[str]) -> Self:
+        """The same images, with those of these classes alone in its parts."""
+        found = self.classes(by)
+        codes = [code for code, name in enumerate(found.names) if name in names]
+        return replace(self, splits=np.where(np.isin(found.codes, codes), self.splits, np.uint8(_LEFT_OUT)))
+
 
 def _items(folder: Path) -> Iterator[dict[str, str]]:
     """The lines of the images that are in the dataset; their texts are cells, to be read with `text_of`."""
     with (folder / ITEMS).open(newline="", encoding="utf-8") as file:
         yield from (item for item in csv.DictReader(file) if item["index"])
+
+
+def _class_name(item: Mapping[str, str], by: ClassField) -> str:
+    if by == "labels":
+        return text_of(item["labels"]) or NO_FINDING
+    if by == "age_decade":
+        return decade_name(int(item["age"])) if item["age"] else UNKNOWN
+    return text_of(item[by])
 
 
 class ImagesWriter:

@@ -4,6 +4,7 @@ Nothing depends on what was drawn before, so a resumed training sees what an uni
 image i of a seed is the same whatever else is drawn.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 import numpy as np
@@ -20,6 +21,8 @@ class _Stream(IntEnum):
     IMAGES = 0
     REAL_BATCHES = 1
     LATENT_BATCHES = 2
+    CLASS_BATCHES = 3
+    AUGMENTATIONS = 4
 
 
 def latent_points(seed: int, first: int, count: int, size: int) -> NDArray[np.float32]:
@@ -37,6 +40,11 @@ def latent_points(seed: int, first: int, count: int, size: int) -> NDArray[np.fl
     return points
 
 
+def codes_in_turn(classes: int, count: int) -> NDArray[np.int32] | None:
+    """The class codes of so many images that take the classes in turn: int32 (count,); None without classes."""
+    return np.arange(count, dtype=np.int32) % classes if classes else None
+
+
 def real_batches(seed: int, step: tf.Tensor | int, shape: tuple[int, ...], population: int) -> tf.Tensor:
     """Which images a training step sees, drawn with replacement: int64 of `shape`, from 0 to `population` - 1."""
     return tf.random.stateless_uniform(
@@ -44,9 +52,35 @@ def real_batches(seed: int, step: tf.Tensor | int, shape: tuple[int, ...], popul
     )
 
 
+def class_batches(seed: int, step: tf.Tensor | int, shape: tuple[int, ...], classes: int) -> tf.Tensor:
+    """The classes that a training step sees, each as often as any other: int32 of `shape`, from 0 to `classes` - 1."""
+    return tf.random.stateless_uniform(
+        shape, _key(seed, _Stream.CLASS_BATCHES, step), 0, classes, tf.int32, alg=_ALGORITHM
+    )
+
+
+def member_batches(seed: int, step: tf.Tensor | int, codes: tf.Tensor, class_sizes: Sequence[int]) -> tf.Tensor:
+    """Which images of its classes a training step sees, drawn with replacement: int64 of the shape of the codes.
+
+    The images of class 0 have the positions 0 to `class_sizes[0]` - 1, and those of the next class follow.
+    """
+    sizes = tf.constant(class_sizes, tf.int64)
+    # One draw for classes of all sizes: of so many numbers, the remainder favours none by more than 2^-39.
+    drawn = tf.random.stateless_uniform(
+        codes.shape, _key(seed, _Stream.REAL_BATCHES, step), 0, tf.int64.max, tf.int64, alg=_ALGORITHM
+    )
+    within = tf.math.floormod(drawn, tf.gather(sizes, codes))
+    return tf.gather(tf.cumsum(sizes, exclusive=True), codes) + within
+
+
 def latent_batches(seed: int, step: tf.Tensor | int, shape: tuple[int, ...]) -> tf.Tensor:
     """The latent points of a training step: float32 of `shape`, uniform in [-1, 1)."""
     return tf.random.stateless_uniform(shape, _key(seed, _Stream.LATENT_BATCHES, step), -1.0, 1.0, alg=_ALGORITHM)
+
+
+def augmentation_numbers(seed: int, step: tf.Tensor | int, shape: tuple[int, ...]) -> tf.Tensor:
+    """What the images of a training step are changed by: float32 of `shape`, uniform in [0, 1)."""
+    return tf.random.stateless_uniform(shape, _key(seed, _Stream.AUGMENTATIONS, step), alg=_ALGORITHM)
 
 
 def _key(seed: int, stream: _Stream, step: tf.Tensor | int) -> tf.Tensor:

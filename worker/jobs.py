@@ -30,7 +30,7 @@ from worker.contract.errors import (
 from worker.contract.live import LiveJobs, Superseded
 from worker.contract.logs import working_on
 from worker.contract.queues import WITHOUT_END, connect, enqueue, redis_address
-from worker.contract.requests import DatasetRequest, GenerationRequest, TrainingRequest
+from worker.contract.requests import DatasetRequest, EvaluationRequest, GenerationRequest, TrainingRequest
 from worker.contract.resources import Live, Progress, RequestRecord, Status
 from worker.contract.settings import Settings
 from worker.contract.space import disk_full, trouble
@@ -85,6 +85,21 @@ def generate_images(resource_id: str, run: int, turn: int = 0) -> Retry | None:
         return generate(GenerationRequest.model_validate(record.request), context)
 
     return _attempt(resource_id, run, stage, turn)
+
+
+def evaluate_training(resource_id: str, run: int) -> Retry | None:
+    """Compare synthetic images of a training with real ones."""
+
+    def stage(record: RequestRecord, context: JobContext) -> BaseModel:
+        from worker.dataset import Dataset
+        from worker.stages.evaluate import evaluate
+
+        request = EvaluationRequest.model_validate(record.request)
+        training = TrainingRequest.model_validate(context.store.read_request(request.training).request)
+        dataset = Dataset.open(context.store.folder(training.dataset))
+        return evaluate(request, dataset, context, classes=training.classes)
+
+    return _attempt(resource_id, run, stage)
 
 
 def describe_training(request: dict[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,11 @@ LEASE_SECONDS = 15
 HEARTBEAT_SECONDS = 5
 WARM_LEASE_SECONDS = 120
 """A warm worker sends no heartbeat during a turn; the first turn loads TensorFlow."""
-STAGES = {QueueName.PREPARE: "worker.stages.prepare", QueueName.TRAIN: "worker.stages.train"}
+STAGES = {
+    QueueName.PREPARE: "worker.stages.prepare",
+    QueueName.TRAIN: "worker.stages.train",
+    QueueName.EVALUATE: "worker.stages.evaluate",
+}
 """What takes longest to load of what a queue's jobs need. Loading it uses no memory of a GPU."""
 
 log = logging.getLogger("ragan.worker")

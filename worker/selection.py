@@ -8,17 +8,17 @@ stream: a higher limit adds to the sample of a lower one, and another filter lea
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.contract.errors import FieldError, ImageUnreadable, InvalidRequest, NoUsableImages
+from worker.contract.errors import ImageUnreadable, InvalidRequest, NoUsableImages
 from worker.contract.requests import AgeRange, DatasetRequest, Split, Where
 from worker.contract.results import AttritionStep, Counts, DatasetResult
 from worker.sources.base import SPLITS, Source, SourceTable
-from worker.sources.names import no_such
+from worker.sources.names import refuse, wrong_names
 from worker.sources.pixels import encode_png, fit_square, tile
 
 READING_CHECKS = ("colour", "blank", "duplicate")
@@ -32,8 +32,6 @@ FILE_ABSENT = "file absent"
 UNUSABLE = "unusable on reading"
 STEPS = ("impossible age", "labels", "view", "sex", "age", "flags", FILE_ABSENT, "limit")
 """What takes rows away, in this order."""
-NAMES_TOLD = 20
-"""Wrong names that a refusal lists: a request may hold a hundred thousand."""
 THUMBNAIL_PIXELS = 96
 THUMBNAIL_COLUMNS = 8
 
@@ -134,20 +132,23 @@ def counts(table: SourceTable, selection: Selection) -> Counts:
     )
 
 
-def summary(table: SourceTable, selection: Selection) -> DatasetResult:
+def summary(source: Source, selection: Selection) -> DatasetResult:
     """A selection as a dataset's result, as far as it is known without its images."""
+    table = source.table
     return DatasetResult(
         images=len(selection.rows),
         patients=len(np.unique(table.patients[selection.rows])),
         patients_known=table.names_patients,
         counts=counts(table, selection),
         attrition=selection.attrition,
+        licence=source.terms.licence,
+        citation=source.terms.citation,
     )
 
 
 def preview(source: Source, request: DatasetRequest) -> DatasetResult:
     """What a dataset would be, without a look at any image: the dry run."""
-    return summary(source.table, select(source.table, request))
+    return summary(source, select(source.table, request))
 
 
 def thumbnails(source: Source, where: Where, count: int, seed: int = 0) -> bytes:
@@ -221,14 +222,7 @@ def _check_names(table: SourceTable, request: DatasetRequest) -> None:
         ("#/where/sex", "sex", where.sex, table.sex_names),
         ("#/exclude", "flag", request.exclude, (*table.flag_names, *READING_CHECKS)),
     )
-    wrong = (
-        FieldError(pointer=f"{pointer}/{index}", detail=no_such(what, name, known))
-        for pointer, what, names, known in named
-        for index, name in enumerate(names)
-        if name not in known
-    )
-    if errors := list(islice(wrong, NAMES_TOLD)):
-        raise InvalidRequest(" ".join(error.detail for error in errors), errors=errors)
+    refuse(chain.from_iterable(wrong_names(*each) for each in named))
 
 
 def _keyed_order(numbers: NDArray[np.int64], seed: int, purpose: int) -> NDArray[np.int64]:

@@ -10,13 +10,17 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from worker.adversarial import Batch, Networks
+from worker.adversarial import Batch, Networks, with_codes
 from worker.averaging import decay_at, update_average
 from worker.contract.errors import DeviceMemoryExhausted
 from worker.contract.fast_paths import FastPath
-from worker.draws import latent_batches, real_batches
+from worker.differentiable_augmentation import NUMBERS
+from worker.draws import augmentation_numbers, class_batches, latent_batches, member_batches, real_batches
 from worker.fast_paths import FastPaths, taking
+from worker.gradient_penalty import R1Penalty
 from worker.models.base import CommonHyperparameters, Family
+from worker.models.networks.spectral_norm import SpectrallyNormalized
+from worker.population import Population
 from worker.precision import LOSS_SCALE, Precision, computing_in
 
 ADAM_BETA_1 = 0.5
@@ -34,26 +38,6 @@ class Plan:
     seed: int
     precision: Precision
     fast_paths: FastPaths
-
-
-@dataclass(frozen=True)
-class Population:
-    """The images to train on: uint8 (images, S, S), memory-mapped, of which those at `indices` are meant."""
-
-    images: NDArray[np.uint8]
-    indices: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    @property
-    def bytes(self) -> int:
-        """Of all pixels."""
-        return len(self) * int(np.prod(self.images.shape[1:]))
-
-    def take(self, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The images at positions of `indices`, in the shape of the positions and (S, S)."""
-        return self.images[self.indices[positions]]
 
 
 class Trainer:
@@ -75,6 +59,7 @@ class Trainer:
         self.family = family
         self.hyperparameters = hyperparameters
         self.plan = plan
+        self.classes = population.classes
         self._strategy = strategy
         self._population = population
         self._metric_names: tuple[str, ...] = ()
@@ -130,9 +115,13 @@ class Trainer:
         # By way of its text, a float32 becomes the shortest number that stands for it: 0.1, not 0.10000000149.
         return [dict(zip(self._metric_names, (float(str(value)) for value in row), strict=True)) for row in rows]
 
-    def sample(self, latents: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Images (B, S, S) in [0, 1] for latent points (B, latent_size), from the average if there is one."""
-        images: NDArray[np.float32] = self._sampler(tf.constant(latents), training=False).numpy()
+    def sample(self, latents: NDArray[np.float32], codes: NDArray[np.int32] | None = None) -> NDArray[np.float32]:
+        """Images (B, S, S) in [0, 1] for latent points (B, latent_size), from the average if there is one.
+
+        `codes` are the classes (B,) of the images, None if the family takes no labels.
+        """
+        shown = None if codes is None else tf.constant(codes)
+        images: NDArray[np.float32] = self._sampler(with_codes(tf.constant(latents), shown), training=False).numpy()
         return images[..., 0].astype(np.float32)
 
     def state(self) -> tf.train.Checkpoint:
@@ -141,8 +130,10 @@ class Trainer:
         models = {GENERATOR: networks.generator, "discriminator": networks.discriminator}
         if self._average is not None:
             models[AVERAGE] = self._average
+        penalty = {} if networks.r1 is None else {"r1": networks.r1}
         return tf.train.Checkpoint(
             **models,
+            **penalty,
             generator_optimizer=networks.generator_optimizer,
             discriminator_optimizer=networks.discriminator_optimizer,
             # TensorFlow does not see the states of Keras's seed generators, which draw the dropout.
@@ -166,13 +157,17 @@ class Trainer:
 
     def _build(self) -> Networks:
         chosen = self.hyperparameters
+        classes = len(self.classes.names)
+        generator = self.family.generator(chosen, classes)
+        discriminator = self.family.discriminator(chosen, classes)
         networks = Networks(
-            generator=self.family.generator(chosen),
-            discriminator=self.family.discriminator(chosen),
+            generator=generator,
+            discriminator=SpectrallyNormalized(discriminator) if chosen.spectral_norm else discriminator,
             generator_optimizer=_optimizer(chosen.optimizer, chosen.learning_rate_g),
             discriminator_optimizer=_optimizer(chosen.optimizer, chosen.learning_rate_d),
             loss_scale=LOSS_SCALE[self.plan.precision],
             fast_paths=self.plan.fast_paths,
+            r1=R1Penalty(chosen.r1_weight, chosen.r1_every) if chosen.r1_weight else None,
         )
         # Inside a replica no variables can be made.
         networks.generator_optimizer.build(networks.generator.trainable_variables)
@@ -180,7 +175,7 @@ class Trainer:
         return networks
 
     def _copy_of_generator(self) -> keras.Model:
-        copy = self.family.generator(self.hyperparameters)
+        copy = self.family.generator(self.hyperparameters, len(self.classes.names))
         copy.set_weights(self._networks.generator.get_weights())
         return copy
 
@@ -212,7 +207,20 @@ class Trainer:
     def _latent_shape(self) -> tuple[int, int, int]:
         return self.hyperparameters.d_steps + 1, self.plan.batch_size, self.family.latent_size
 
+    def _augmentations(self, step: tf.Tensor) -> tf.Tensor | None:
+        if not self.hyperparameters.diff_augment:
+            return None
+        return augmentation_numbers(self.plan.seed, step, (*self._latent_shape[:2], 2, NUMBERS))
+
+    def _codes(self, step: tf.Tensor | int) -> tf.Tensor | None:
+        """The classes of a step's real images, each as often as any other; None if the family takes no labels."""
+        if not (classes := len(self.classes.names)):
+            return None
+        return class_batches(self.plan.seed, step, self.real_shape, classes)
+
     def _chosen(self, step: tf.Tensor | int) -> tf.Tensor:
+        if (codes := self._codes(step)) is not None:
+            return member_batches(self.plan.seed, step, codes, self._population.class_sizes)
         return real_batches(self.plan.seed, step, self.real_shape, len(self._population))
 
     def _global_steps(self, first: tf.Tensor, steps: tf.Tensor, batches: tf.Tensor) -> tf.Tensor:
@@ -224,7 +232,10 @@ class Trainer:
             latents = latent_batches(self.plan.seed, step, self._latent_shape)
             # What is drawn within a compiled function may not be what is drawn without.
             real = batches[row] if self._resident is None else self._chosen(step)
-            shares = self._strategy.run(self._replica_step, args=(step, latents, real, self._resident))
+            shares = self._strategy.run(
+                self._replica_step,
+                args=(step, latents, real, self._codes(step), self._augmentations(step), self._resident),
+            )
             metrics = {name: self._strategy.reduce("SUM", share, axis=None) for name, share in shares.items()}
             self._metric_names = tuple(metrics)
             return following, rows.write(row, tf.stack(list(metrics.values())))
@@ -239,9 +250,15 @@ class Trainer:
         return tf.while_loop(unfinished, one, (begin, rows), parallel_iterations=1)[1].stack()
 
     def _taught_replica(
-        self, step: tf.Tensor, latents: tf.Tensor, real: tf.Tensor, resident: tf.Tensor | None
+        self,
+        step: tf.Tensor,
+        latents: tf.Tensor,
+        real: tf.Tensor,
+        codes: tf.Tensor | None,
+        changes: tf.Tensor | None,
+        resident: tf.Tensor | None,
     ) -> dict[str, tf.Tensor]:
-        """Take one step as one device, of whose share of the global batch there is more in `latents` and `real`.
+        """Take one step as one device, of whose share of the global batch there is more in all but the first and last.
 
         `real` has images, or where there are `resident` ones their positions among them.
         """
@@ -249,7 +266,14 @@ class Trainer:
         if resident is not None:
             mine = tf.gather(resident, mine)
         grey = tf.cast(mine, tf.float32)[..., tf.newaxis] / 255.0
-        batch = Batch(real=grey, latents=self._share(latents), size=self.plan.batch_size)
+        batch = Batch(
+            real=grey,
+            latents=self._share(latents),
+            size=self.plan.batch_size,
+            step=step,
+            augmentations=None if changes is None else self._share(changes),
+            codes=None if codes is None else self._share(codes),
+        )
         metrics = self.family.step(self._networks, batch, self.hyperparameters)
         if self._average is not None:
             decay = decay_at(step - 1, self.hyperparameters.ema_decay)

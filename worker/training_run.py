@@ -3,24 +3,31 @@
 import math
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from worker.checkpoint import restore_checkpoint, save_checkpoint
 from worker.context import JobContext
 from worker.contract.checkpoints import latest, list_checkpoints
 from worker.contract.errors import TrainingDiverged
 from worker.contract.requests import TrainingRequest
-from worker.contract.results import TrainingResult
-from worker.draws import latent_points
+from worker.contract.results import BestCheckpoint, TrainingResult
+from worker.draws import codes_in_turn, latent_points
+from worker.feasibility import check_metric_names
 from worker.metrics_log import MetricsLog
 from worker.snapshots import TILES, publish_snapshot, withdraw_snapshots_after
 from worker.trainer import Trainer
 
+if TYPE_CHECKING:
+    from worker.periodic_evaluation import PeriodicEvaluation
+
 METRICS_FILE = "metrics.jsonl"
 METRICS_ROW_BYTES = 120
 """About what the five numbers of a row take as text."""
+EVALUATED_BYTES = 40
+"""About what a number of an evaluation takes more, with its name."""
 EMIT_SECONDS = 0.5
 """Shortest time between two events with metrics; the file has every row."""
 CALL_SECONDS = 0.5
@@ -41,16 +48,20 @@ class TrainingRun:
         request: TrainingRequest,
         context: JobContext,
         clock: Callable[[], float],
+        evaluation: "PeriodicEvaluation | None" = None,
     ) -> None:
         self._trainer = trainer
         self._request = request
         self._context = context
+        self._evaluation = evaluation
         self._clock = clock
         self._folder = context.store.folder(context.resource_id)
         self._latents = latent_points(request.seed, 0, TILES, trainer.family.latent_size)
+        self._codes = codes_in_turn(len(trainer.classes.names), TILES)
         self._seconds = 0.0
         self._seconds_per_step = math.inf
         self._saved_step = -1
+        self._best: BestCheckpoint | None = None
         self._emitted_step = 0
         self._emitted_at = -math.inf
         self._restore()
@@ -75,7 +86,9 @@ class TrainingRun:
         """Take as many steps as fit into a call, up to the step `until`, and record their metrics.
 
         Raises:
-            TrainingDiverged: a metric is not a number; there is no record of that step.
+            TrainingDiverged: a metric, or a pixel that is to be evaluated, is not a number; there is no record of that
+                step.
+            InvalidRequest: the family has a metric of the same name as an evaluation.
         """
         steps = max(1, min(until - self.step, int(CALL_SECONDS / self._seconds_per_step)))
         first, began = self.step + 1, self._clock()
@@ -84,20 +97,25 @@ class TrainingRun:
         self._seconds += now - began
         # The first call also builds the graph, so that it says little of the next.
         self._seconds_per_step = (now - began) / steps
+        check_metric_names(self._request, self._trainer.family, rows[0])
         for step, metrics in enumerate(rows, start=first):
             if not all(math.isfinite(value) for value in metrics.values()):
                 values = ", ".join(f"{name} {value:g}" for name, value in metrics.items())
                 raise self._diverged(f"At step {step} a loss was no longer a number ({values})")
-            self._metrics.append({"step": step, **metrics})
+            evaluated = self._evaluate() if step == self.step else {}
+            self._metrics.append({"step": step, **metrics, **evaluated})
         if now - self._emitted_at >= EMIT_SECONDS:
             self._emit_metrics()
         self._tell_progress()
 
+    @property
+    def at_best(self) -> bool:
+        """Whether no step before was as near to real images as this one."""
+        return self._best is not None and self._best.step == self.step
+
     def publish_snapshot(self) -> None:
         """Publish the picture grid of this step; TrainingDiverged if there is none to be seen."""
-        images = self._trainer.sample(self._latents)
-        if not np.isfinite(images).all():
-            raise self._diverged(f"After step {self.step} the generated pixels were no longer numbers")
+        images = self._sample(self._latents, self._codes)
         text = {
             "Synthetic": "true",
             "Software": "RaGAN",
@@ -119,6 +137,7 @@ class TrainingRun:
             self._trainer.state(),
             self._context,
             keep=self._request.keep_checkpoints,
+            best=self._best,
             step=self.step,
             family=self._trainer.family.name,
             hyperparameters=self._trainer.hyperparameters.model_dump(),
@@ -127,6 +146,7 @@ class TrainingRun:
             dataset_sha256=self._dataset_sha256(),
             images_seen=self._images_seen(),
             seconds=self._seconds,
+            classes=self._trainer.classes,
         )
         self._saved_step = self.step
         self._emit_metrics()
@@ -145,13 +165,33 @@ class TrainingRun:
             precision=self._trainer.plan.precision,
             fast_paths=tuple(sorted(self._trainer.plan.fast_paths)),
             checkpoints=tuple(info.step for info in list_checkpoints(self._folder)),
+            best=self._best,
         )
+
+    def _evaluate(self) -> dict[str, float]:
+        """The metrics of an evaluation, and whether it is the best so far; none if this is not the step for one."""
+        every = self._request.evaluate_every
+        if self._evaluation is None or every is None or (self.step % every and self.step != self._request.steps):
+            return {}
+        metrics = self._evaluation.of(self._sample)
+        first = self._request.evaluate_metrics[0]
+        if self._best is None or metrics[first] < self._best.value:
+            self._best = BestCheckpoint(step=self.step, metric=first, value=metrics[first])
+        return metrics
+
+    def _sample(self, latents: NDArray[np.float32], codes: NDArray[np.int32] | None) -> NDArray[np.float32]:
+        """Images (B, S, S) of numbers, about in [0, 1]; TrainingDiverged if a pixel is none."""
+        images = self._trainer.sample(latents, codes)
+        if not np.isfinite(images).all():
+            raise self._diverged(f"After step {self.step} the generated pixels were no longer numbers")
+        return images
 
     def _restore(self) -> None:
         if (record := latest(self._folder)) is None:
             return
         restore_checkpoint(self._trainer.state(), self._folder, record.step)
         self._trainer.steps_done = self._saved_step = self._emitted_step = record.step
+        self._best = record.best
         self._seconds = record.seconds
         withdraw_snapshots_after(record.step, self._context)
         self._context.note(f"Goes on from the checkpoint at step {record.step}.")
@@ -159,12 +199,14 @@ class TrainingRun:
     def _bytes_to_come(self) -> int:
         """What the rest of the run adds to the store when it holds most: before an old checkpoint goes, one more."""
         request, steps, size = self._request, self._request.steps - self.step, self._trainer.family.image_size
-        checkpoints = math.ceil(steps / request.checkpoint_every)
-        room = max(1, request.keep_checkpoints + 1 - len(list_checkpoints(self._folder)))
+        # The best one is kept beside the newest, and each of the evaluations may find a new one.
+        evaluations = math.ceil(steps / request.evaluate_every) if request.evaluate_every else 0
+        checkpoints = math.ceil(steps / request.checkpoint_every) + evaluations
+        kept = request.keep_checkpoints + (1 if evaluations else 0)
+        room = max(1, kept + 1 - len(list_checkpoints(self._folder)))
         snapshots = math.ceil(steps / request.snapshot_every)
-        return (
-            min(checkpoints, room) * self._trainer.state_bytes + snapshots * TILES * size**2 + steps * METRICS_ROW_BYTES
-        )
+        metrics = steps * METRICS_ROW_BYTES + evaluations * len(request.evaluate_metrics) * EVALUATED_BYTES
+        return min(checkpoints, room) * self._trainer.state_bytes + snapshots * TILES * size**2 + metrics
 
     def _diverged(self, what: str) -> TrainingDiverged:
         chosen = self._trainer.hyperparameters
@@ -173,9 +215,10 @@ class TrainingRun:
             if self._saved_step >= 0
             else "No checkpoint had been made yet."
         )
+        other = "loss bce" if chosen.loss == "hinge" else "label_smoothing 0.1"
         return TrainingDiverged(
             f"{what}: train anew with learning_rate_d below {chosen.learning_rate_d:g} and learning_rate_g below "
-            f"{chosen.learning_rate_g:g}, or with label_smoothing 0.1. {kept}"
+            f"{chosen.learning_rate_g:g}, or with {other}. {kept}"
         )
 
     def _emit_metrics(self) -> None:

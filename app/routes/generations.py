@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import zipfile
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,18 +16,20 @@ from fastapi.responses import JSONResponse, Response
 
 from app import media
 from app.archives import Archive
+from app.checkpoints import chosen_checkpoint
 from app.parts import Part, in_file, in_memory, made_when_read
 from app.routes.bodies import check_body
 from app.routes.downloads import Asked, responses, send
 from app.routes.resources import OF_ANY_ADDRESS, PROBLEMS, DryRun, SentBy, Wait, check_kind, submit, submitted
 from app.services import Services, Use
-from worker.contract.checkpoints import CheckpointRecord, list_records
-from worker.contract.errors import InvalidRequest, NotFound, WrongState
+from worker.contract.checkpoints import CheckpointRecord
+from worker.contract.errors import NotFound
 from worker.contract.requests import GenerationRequest
 from worker.contract.resources import Kind, Resource
 from worker.contract.shards import SHARD_IMAGES, archive_name, array_name, image_name
 from worker.contract.space import check_room, generation_bytes
 from worker.sources.cells import plain_cell
+from worker.sources.classes import label_of, labels_to_draw
 
 router = APIRouter(
     prefix="/v1/generations", tags=["generations"], responses=OF_ANY_ADDRESS, dependencies=[Depends(check_body)]
@@ -57,7 +61,7 @@ async def create_generation(
 
     def checked() -> GenerationRequest:
         resolved, checkpoint = _resolve(use, request)
-        check_room(use.store.root, generation_bytes(request.count, checkpoint.image_size))
+        check_room(use.store.root, generation_bytes(request.count, checkpoint.image_size, resolved.labels))
         return resolved
 
     return await submit(use, Kind.GENERATION, request, checked, patience=patience, sender=sender)
@@ -99,20 +103,12 @@ def read_image(use: Use, resource_id: str, index: int, asked: Asked) -> Response
 
 
 def _resolve(use: Services, request: GenerationRequest) -> tuple[GenerationRequest, CheckpointRecord]:
-    """The request with `latest` as a step, so that it means the same later on, and the checkpoint at that step."""
+    """The request with a step and every label, so that it means the same later on, and the checkpoint at that step."""
     check_kind(request.training, Kind.TRAINING)
-    training = use.store.read_request(request.training)
-    if request.labels is not None and not use.families.get(training.request["model"]["family"]).takes_labels:
-        family = training.request["model"]["family"]
-        raise InvalidRequest.at("#/labels", f"{family} was trained without labels: leave `labels` out.")
-    records = {each.step: each for each in list_records(use.store.folder(request.training))}
-    if not records:
-        raise WrongState(f"{request.training} has no checkpoint to draw from yet: wait for its first, or its end.")
-    step = max(records) if request.checkpoint == "latest" else request.checkpoint
-    if step not in records:
-        kept = ", ".join(map(str, records))
-        raise InvalidRequest.at("#/checkpoint", f"There is no checkpoint at step {step}: kept are {kept}.")
-    return request.model_copy(update={"checkpoint": step}), records[step]
+    use.store.read_request(request.training)  # NotFound for one that there is not
+    checkpoint = chosen_checkpoint(use.store, request.training, request.checkpoint)
+    labels = labels_to_draw(request.labels, checkpoint.classes, checkpoint.family)
+    return request.model_copy(update={"checkpoint": checkpoint.step, "labels": labels}), checkpoint
 
 
 def _finished(use: Services, resource_id: str) -> tuple[Resource, Path]:
@@ -146,6 +142,8 @@ def _array(resource: Resource, folder: Path) -> Archive:
         content.append(in_file(file, offset=file.stat().st_size - pixels))
     archive = Archive()
     archive.add("images.npy", content)
+    if resource.request["labels"]:
+        archive.add("labels.npy", _labels_array(resource))
     provenance = io.BytesIO()
     np.save(provenance, np.array(json.dumps(_manifest(resource))))
     archive.add("manifest.npy", [in_memory(provenance.getvalue())])
@@ -153,17 +151,43 @@ def _array(resource: Resource, folder: Path) -> Archive:
 
 
 def _labels(resource: Resource) -> list[Part]:
-    """file, labels: what the images are meant to show, as far as the request said it, which is the same for all."""
-    heading, labels = io.StringIO(), io.StringIO()
-    csv.writer(heading, lineterminator="\n").writerow(["file", "labels"])
-    csv.writer(labels, lineterminator="\n").writerow(["", plain_cell("|".join(resource.request["labels"] or ()))])
-    count, after_name = resource.request["count"], labels.getvalue()
-    row_size = len(f"{image_name(0)}{after_name}".encode())
+    """file, labels: what the images are meant to show, as far as the request said it."""
+    count, labels = resource.request["count"], resource.request["labels"] or [""]
+    after_names = [_csv_row(["", plain_cell(label)]) for label in labels]
+    sizes = [len(f"{image_name(0)}{after_name}".encode()) for after_name in after_names]
+    rounds, more = divmod(count, len(labels))
 
     def rows() -> bytes:
-        return "".join(f"{image_name(index)}{after_name}" for index in range(count)).encode()
+        return "".join(f"{image_name(index)}{label_of(after_names, index)}" for index in range(count)).encode()
 
-    return [in_memory(heading.getvalue().encode()), made_when_read(count * row_size, rows)]
+    return [
+        in_memory(_csv_row(["file", "labels"]).encode()),
+        made_when_read(rounds * sum(sizes) + sum(sizes[:more]), rows),
+    ]
+
+
+def _csv_row(cells: Sequence[str]) -> str:
+    row = io.StringIO()
+    csv.writer(row, lineterminator="\n").writerow(cells)
+    return row.getvalue()
+
+
+def _labels_array(resource: Resource) -> list[Part]:
+    """The label of each image, as NumPy's texts of fixed length, made a shard at a time."""
+    count, labels = resource.request["count"], np.array(resource.request["labels"])
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": labels.dtype.str, "fortran_order": False, "shape": (count,)})
+
+    def of_shard(shard: int) -> bytes:
+        first = shard * SHARD_IMAGES
+        texts: bytes = labels[np.arange(first, min(first + SHARD_IMAGES, count)) % len(labels)].tobytes()
+        return texts
+
+    content = [in_memory(header.getvalue())]
+    for shard in _shards(resource):
+        images = min(SHARD_IMAGES, count - shard * SHARD_IMAGES)
+        content.append(made_when_read(images * labels.itemsize, partial(of_shard, shard)))
+    return content
 
 
 def _manifest(resource: Resource) -> dict[str, Any]:

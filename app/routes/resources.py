@@ -49,6 +49,12 @@ LINKS: dict[Kind, dict[str, str]] = {
         "checkpoints": "checkpoints",
     },
     Kind.GENERATION: {"images": "images"},
+    Kind.EVALUATION: {
+        "grid": "grid.png",
+        "nearest": "nearest.png",
+        "card": "card.html",
+        "card_markdown": "card.md",
+    },
 }
 """What hangs below a kind of resource, beside what hangs below all of them."""
 
@@ -84,7 +90,7 @@ _SUBMITTED: dict[int | str, dict[str, Any]] = {
 
 
 def submitted(dry_run: type[DryRun[Any, Any]]) -> dict[int | str, dict[str, Any]]:
-    """What a POST that makes a resource may answer."""
+    """What a POST that makes a resource may answer, with what a dry run of it gives."""
     return _SUBMITTED | {200: _SUBMITTED[200] | {"model": Resource | dry_run}}
 
 

@@ -1,7 +1,7 @@
 """Trainings: a run of a family on a dataset, to be watched while it learns."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from app import media
+from app.classes import complete_classes
 from app.devices import check_devices
 from app.forecast import forecast
 from app.parts import in_file, in_memory
@@ -20,7 +21,9 @@ from app.routes.bodies import check_body
 from app.routes.downloads import Asked, responses, send
 from app.routes.resources import OF_ANY_ADDRESS, PROBLEMS, DryRun, SentBy, Wait, accepted, check_kind, submit, submitted
 from app.services import Services, Use
+from app.snapshots import SNAPSHOT_STEPS, snapshot_name, snapshot_steps
 from worker.contract.checkpoints import latest, list_checkpoints
+from worker.contract.compared_part import part_to_compare_with
 from worker.contract.errors import InvalidRequest, NotFound
 from worker.contract.requests import ResumeRequest, TrainingRequest
 from worker.contract.resources import Kind, Resource
@@ -29,9 +32,6 @@ from worker.contract.space import check_room
 from worker.sources.cells import plain_cell
 from worker.sources.pixels import PngFile, encode_gif
 
-SNAPSHOT_DIGITS = 8
-SNAPSHOT_STEPS = 10**SNAPSHOT_DIGITS
-"""Steps from here on have no name in the store; one of hundreds of digits would be none on any disk."""
 TIME_LAPSE_FRAMES = 120
 """More frames than this are thinned evenly, so that the picture stays small enough to send to a colleague."""
 TIME_LAPSE_MILLISECONDS = 80
@@ -111,19 +111,25 @@ def read_metrics(
     resource_id: str,
     after_step: Annotated[int, Query(ge=0, description="Only rows of later steps.")] = 0,
 ) -> Response:
-    """JSON lines, or CSV by `Accept`: `step, d_loss, d_acc, g_loss, g_acc` and what the family adds, step by step."""
+    """JSON lines, or CSV by `Accept`: `step, d_loss, d_acc, g_loss, g_acc` and what the family adds, step by step.
+
+    Evaluations on the way add theirs to the rows of their steps; in CSV, the other rows have empty cells for them.
+    """
     folder = _folder(use, resource_id)
     kind = media.choose(request.headers.get("accept"), [media.JSON_LINES, media.CSV])
     rows = _metric_rows(folder / "metrics.jsonl", after_step)
-    lines = _as_csv(rows) if kind == media.CSV else (json.dumps(row) + "\n" for row in rows)
-    return StreamingResponse(lines, media_type=kind)
+    if kind == media.CSV:
+        asked = use.store.read_request(resource_id).request
+        now_and_then = asked["evaluate_metrics"] if asked.get("evaluate_every") else ()
+        return StreamingResponse(_as_csv(rows, now_and_then), media_type=kind)
+    return StreamingResponse((json.dumps(row) + "\n" for row in rows), media_type=kind)
 
 
 @router.get("/{resource_id}/snapshots", summary="The picture grids so far", response_model=list[SnapshotInfo])
 def list_snapshots(use: Use, resource_id: str) -> list[SnapshotInfo]:
     """In the order of their steps."""
     base = f"/v1/trainings/{resource_id}/snapshots"
-    return [SnapshotInfo(step=step, link=f"{base}/{step}.png") for step in _snapshot_steps(_folder(use, resource_id))]
+    return [SnapshotInfo(step=step, link=f"{base}/{step}.png") for step in snapshot_steps(_folder(use, resource_id))]
 
 
 @router.head("/{resource_id}/snapshots/{step}.png", include_in_schema=False)
@@ -138,7 +144,7 @@ def read_snapshot(
 ) -> Response:
     """The same 16 latent points each time, 4x4, in a fixed grey window."""
     try:
-        snapshot = in_file(_folder(use, resource_id) / _snapshot_name(step))
+        snapshot = in_file(_folder(use, resource_id) / snapshot_name(step))
     except FileNotFoundError as error:
         raise NotFound(
             f"There is no snapshot at step {step}; GET /v1/trainings/{resource_id}/snapshots lists them."
@@ -156,12 +162,12 @@ def read_snapshot(
 def read_time_lapse(use: Use, resource_id: str, asked: Asked) -> Response:
     """The snapshots so far, at most 120 of them, evenly chosen; the last one stays longest."""
     folder = _folder(use, resource_id)
-    steps = _snapshot_steps(folder)
+    steps = snapshot_steps(folder)
     if not steps:
         raise NotFound(f"{resource_id} has no snapshot yet: try again once it runs.")
     stride = -(-len(steps) // TIME_LAPSE_FRAMES)
     chosen = steps[::-1][::stride][::-1]
-    frames = [PngFile(folder / _snapshot_name(step)).read().pixels.astype(np.uint8) for step in chosen]
+    frames = [PngFile(folder / snapshot_name(step)).read().pixels.astype(np.uint8) for step in chosen]
     return send(asked, [in_memory(encode_gif(frames, TIME_LAPSE_MILLISECONDS))], media.GIF)
 
 
@@ -177,21 +183,17 @@ def _complete(use: Services, request: TrainingRequest) -> TrainingRequest:
     dataset = use.jobs.finished(request.dataset)
     check_devices(use.redis, request)
     model = use.families.complete(request.model, dataset.request["image_size"])
-    return request.model_copy(update={"model": model})
+    counts = (dataset.result or {}).get("counts", {})
+    classes = complete_classes(request.classes, use.families.get(model.family), counts)
+    if request.evaluate_every is not None:  # the worker looks again, at the images of the classes alone
+        part_to_compare_with(dataset.request["image_size"], counts["split"])
+    return request.model_copy(update={"model": model, "classes": classes})
 
 
 def _folder(use: Services, resource_id: str) -> Path:
     check_kind(resource_id, Kind.TRAINING)
     use.store.read_request(resource_id)
     return use.store.folder(resource_id)
-
-
-def _snapshot_name(step: int) -> str:
-    return f"snapshots/{step:0{SNAPSHOT_DIGITS}d}.png"
-
-
-def _snapshot_steps(folder: Path) -> list[int]:
-    return sorted(int(file.stem) for file in (folder / "snapshots").glob("[0-9]*.png"))
 
 
 def _metric_rows(file: Path, after_step: int) -> Iterator[dict[str, float]]:
@@ -204,10 +206,11 @@ def _metric_rows(file: Path, after_step: int) -> Iterator[dict[str, float]]:
                 yield row
 
 
-def _as_csv(rows: Iterator[dict[str, float]]) -> Iterator[str]:
-    header = False
+def _as_csv(rows: Iterator[dict[str, float]], now_and_then: Iterable[str]) -> Iterator[str]:
+    """A line for each row; cells of metrics that are not taken at every step are empty where they are missing."""
+    columns: tuple[str, ...] = ()
     for row in rows:
-        if not header:
-            yield ",".join(map(plain_cell, row)) + "\n"
-            header = True
-        yield ",".join(str(value) for value in row.values()) + "\n"
+        if not columns:
+            columns = tuple(dict.fromkeys((*row, *now_and_then)))
+            yield ",".join(map(plain_cell, columns)) + "\n"
+        yield ",".join(str(row.get(column, "")) for column in columns) + "\n"

@@ -13,7 +13,8 @@ from damage import chunk, header, png
 
 from worker.contract.errors import ImageUnreadable, InvalidRequest
 from worker.contract.requests import DatasetRequest
-from worker.selection import NAMES_TOLD, select
+from worker.selection import select
+from worker.sources.names import NAMES_TOLD
 from worker.sources.phantom import Phantom
 from worker.sources.pixels import MAX_OTHER_BYTES, PngFile, encode_png, fit_square
 

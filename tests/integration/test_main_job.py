@@ -1,4 +1,4 @@
-"""Select, train, watch, cancel, resume, generate: over HTTP, with real processes between."""
+"""Select, train, watch, cancel, resume, generate, evaluate: over HTTP, with real processes between."""
 
 import io
 import json
@@ -131,6 +131,24 @@ def draw(http: httpx.Client, training: str, count: int, seed: int) -> np.ndarray
     return np.stack(images)
 
 
+def test_how_near_synthetic_images_are_to_real_ones(http, trained):
+    request = {"training": trained, "count": 40}
+    foreseen = http.post("/v1/evaluations?dry_run=true", json=request)
+    assert foreseen.json()["result"] == {"image_size": 28, "synthetic": 40, "real": 40}
+    evaluation = poll(http, post(http, "/v1/evaluations", request)["links"]["self"], ended)
+    assert (evaluation["status"], evaluation["request"]["checkpoint"]) == ("succeeded", 2)
+    result = evaluation["result"]
+    assert (result["synthetic"], result["real"], result["memorisation"]["copies"]) == (40, 40, 0)
+    assert result["metrics"]["frechet_distance"]["value"]["distance"] > 0
+    for link in ("grid", "nearest"):
+        with Image.open(io.BytesIO(http.get(evaluation["links"][link]).content)) as picture:
+            assert picture.mode == "L"
+    card = http.get(evaluation["links"]["card"]).text
+    assert card.count("data:image/png;base64,") == 3
+    assert "no patient is in them" in card
+    assert "tensorflow: " in card
+
+
 def test_a_small_request_passes_a_large_one(http, trained):
     large = post(http, "/v1/generations", {"training": trained, "count": 20_000})
     poll(http, large["links"]["self"], lambda now: now["status"] == "running" and now["progress"] is not None)
@@ -143,7 +161,7 @@ def test_a_small_request_passes_a_large_one(http, trained):
 
 def test_the_workers_say_who_they_are(http):
     found = {each["queues"][0]: each for each in http.get("/v1/workers").json()["data"]}
-    assert found.keys() == {"prepare", "train", "generate"}
+    assert found.keys() == {"prepare", "train", "generate", "evaluate"}
     assert len(found["train"]["devices"]) == 2
 
 
@@ -163,7 +181,8 @@ def test_a_dry_run_refuses_what_a_training_would(http, trained):
 def trained(service):
     """The id of a small training that is ready."""
     with httpx.Client(base_url=service.url, timeout=60) as http:
-        dataset = post(http, "/v1/datasets", {"source": "drawn", "image_size": 28})
+        split = {"train": 0.6, "validation": 0.4}
+        dataset = post(http, "/v1/datasets", {"source": "phantom", "image_size": 28, "limit": 120, "split": split})
         poll(http, dataset["links"]["self"], ended)
         model = {"family": "minuscule28", "hyperparameters": {"width": 0.1}}
         training = post(http, "/v1/trainings", {"dataset": dataset["id"], "model": model, "steps": 2, "batch_size": 4})

@@ -24,8 +24,8 @@ from app.embedded_redis import EmbeddedRedis
 from app.errors import ProblemDetails
 from app.main import create_app
 from drawn import draw_nih_folder, nih_rows
-from ended import NOW, checkpoint_file, write_ended
-from worker.contract.requests import DatasetRequest, GenerationRequest, TrainingRequest
+from ended import NOW, checkpoint_file, dataset_result, evaluation_result, write_ended
+from worker.contract.requests import DatasetRequest, EvaluationRequest, GenerationRequest, TrainingRequest
 from worker.contract.resources import Kind
 from worker.contract.results import FamilyDescription
 from worker.contract.settings import Settings
@@ -93,11 +93,8 @@ def archived(pictures: int) -> bytes:
 def write_dataset(store: Store) -> str:
     files = {"images.npy": saved(IMAGES), "items.csv": b"file\n", "contact-sheet.png": PICTURE}
     request = DatasetRequest(source="clinic", image_size=16)
-    return with_files(
-        store,
-        write_ended(store, Kind.DATASET, request.model_dump(mode="json"), {"images": len(IMAGES), "sha256": "0" * 64}),
-        files,
-    )
+    result = dataset_result(train=100, validation=60)
+    return with_files(store, write_ended(store, Kind.DATASET, request.model_dump(mode="json"), result), files)
 
 
 def write_training(store: Store, dataset: str) -> str:
@@ -118,6 +115,14 @@ def write_generation(store: Store, training: str) -> str:
         store,
         write_ended(store, Kind.GENERATION, request.model_dump(mode="json"), {"count": len(IMAGES), "image_size": 16}),
         files,
+    )
+
+
+def write_evaluation(store: Store, training: str) -> str:
+    files = {"grid.png": PICTURE, "nearest.png": PICTURE}
+    request = EvaluationRequest(training=training, checkpoint=10, count=60)
+    return with_files(
+        store, write_ended(store, Kind.EVALUATION, request.model_dump(mode="json"), evaluation_result()), files
     )
 
 
@@ -152,6 +157,7 @@ def there(app: FastAPI) -> dict[str, str]:
         "datasets": dataset,
         "trainings": training,
         "generations": generation,
+        "evaluations": write_evaluation(store, training),
         "dataset": dataset,
         "training": training,
         "source": "clinic",

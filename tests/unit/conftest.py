@@ -1,5 +1,6 @@
 """A real Redis for the unit tests that need one: the embedded server, one for all, emptied for each."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,15 @@ from redis import Redis
 from app.embedded_redis import EmbeddedRedis
 from worker.contract.live import LiveJobs
 from worker.contract.store import Store
+
+
+@pytest.fixture(autouse=True)
+def signal_handlers() -> Iterator[None]:
+    """Put back what Ctrl-C does: RQ's workers, some of which run in this process, keep it for themselves."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -267,10 +267,10 @@ def test_every_queue_has_its_worker() -> None:
         assert SERVICES[name]["stop_grace_period"] == "60s"
 
 
-def test_training_and_generation_reserve_the_gpus_unless_the_override_says_otherwise() -> None:
+def test_what_computes_with_networks_reserves_the_gpus_unless_the_override_says_otherwise() -> None:
     gpus = {"resources": {"reservations": {"devices": [{"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}]}}}
     with_gpu = {name for name, service in SERVICES.items() if service.get("deploy") == gpus}
-    assert with_gpu == {"train", "generate"}
+    assert with_gpu == {"train", "generate", "evaluate"}
     assert {name for name, service in CPU_SERVICES.items() if service.get("deploy") == RESET} == with_gpu
     assert set(CPU_SERVICES) == set(WORKERS)
     assert all(service["build"] == {"target": "worker"} for service in CPU_SERVICES.values())

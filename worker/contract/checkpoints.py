@@ -4,17 +4,31 @@
 the front end can list checkpoints without TensorFlow.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from worker.contract.errors import CheckpointMissing
+from worker.contract.requests import ClassField
 from worker.contract.resources import Timestamp
-from worker.contract.results import CheckpointInfo
+from worker.contract.results import BestCheckpoint, CheckpointInfo
 
 CHECKPOINTS = "checkpoints"
 RECORD_FILE = "checkpoint.json"
+
+
+class LearntClasses(BaseModel):
+    """The classes that a training with labels tells apart; a class's code is its place in `names`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    by: ClassField | None = None
+    names: tuple[str, ...] = ()
+
+
+NO_CLASSES = LearntClasses()
 
 
 class CheckpointRecord(BaseModel):
@@ -33,9 +47,13 @@ class CheckpointRecord(BaseModel):
     images_seen: int = Field(description="Real images, over all runs so far.")
     seconds: float = Field(description="Spent in training steps, over all runs so far.")
     versions: dict[str, str]
+    classes: LearntClasses = Field(NO_CLASSES, description="Empty for families that take no labels.")
+    best: BestCheckpoint | None = Field(
+        None, description="Of all up to this one, itself included; null while the training has not been evaluated."
+    )
 
-    def info(self) -> CheckpointInfo:
-        return CheckpointInfo(step=self.step, created_at=self.created_at, bytes=self.bytes)
+    def info(self, *, best: bool) -> CheckpointInfo:
+        return CheckpointInfo(step=self.step, created_at=self.created_at, bytes=self.bytes, best=best)
 
 
 def checkpoint_name(step: int) -> str:
@@ -56,7 +74,17 @@ def list_records(training: Path) -> list[CheckpointRecord]:
 
 def list_checkpoints(training: Path) -> list[CheckpointInfo]:
     """What is said of the checkpoints in a training's folder, in the order of their steps."""
-    return [record.info() for record in list_records(training)]
+    records = list_records(training)
+    best = best_of(records)
+    return [record.info(best=best is not None and record.step == best.step) for record in records]
+
+
+def best_of(records: Sequence[CheckpointRecord]) -> BestCheckpoint | None:
+    """The best of a training's checkpoints, in the order of their steps; None unless it was evaluated on the way.
+
+    The newest one knows: a step that is the best so far has a checkpoint, and both are published as one.
+    """
+    return records[-1].best if records else None
 
 
 def latest(training: Path) -> CheckpointRecord | None:

@@ -30,12 +30,14 @@ class QueueName(StrEnum):
     PREPARE = "prepare"
     TRAIN = "train"
     GENERATE = "generate"
+    EVALUATE = "evaluate"
 
 
 ROUTES: Mapping[Kind, tuple[QueueName, str]] = {
     Kind.DATASET: (QueueName.PREPARE, "worker.jobs.prepare_dataset"),
     Kind.TRAINING: (QueueName.TRAIN, "worker.jobs.train_model"),
     Kind.GENERATION: (QueueName.GENERATE, "worker.jobs.generate_images"),
+    Kind.EVALUATION: (QueueName.EVALUATE, "worker.jobs.evaluate_training"),
 }
 """Where each kind's work waits, and what does it."""
 DESCRIBE_TRAINING = "worker.jobs.describe_training"

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 MAX_COUNT = 1_000_000
 """Images that one generation may ask for."""
@@ -10,8 +10,24 @@ MAX_STEPS = 10_000_000
 """Steps that one training may have."""
 MAX_LIMIT = 10_000_000
 """Images that the limit of a dataset may be; the largest collections have a tenth of it."""
+MIN_EVALUATED, MAX_EVALUATED = 40, 50_000
+"""Images of either kind that an evaluation may compare: with fewer, no distance says anything."""
+MIN_EVALUATED_PIXELS = 16
+"""On a side: of smaller images there is no texture to compare."""
+ClassField = Literal["labels", "view", "sex", "age_decade"]
+"""By what images are told apart: their whole list of findings, joined with |, or one of the other fields."""
 OLDEST_POSSIBLE_AGE = 120
 """Years; early editions of the NIH metadata list ages such as 414."""
+NamedCheckpoint = Literal["latest", "best"]
+"""Which step `best` is, `evaluate_every` of the training has found out."""
+TrackedMetric = Literal[
+    "frechet_distance", "kernel_distance", "sliced_wasserstein_distance", "precision", "recall", "density", "coverage"
+]
+"""What a training can be followed by while it runs: `worker.measurement`."""
+DISTANCES: frozenset[TrackedMetric] = frozenset({"frechet_distance", "kernel_distance", "sliced_wasserstein_distance"})
+"""Of these, less is better."""
+FeatureKind = Literal["pixels", "classifier", "inception"]
+"""Vectors that images are compared by: `worker.extractors`."""
 
 
 class _Request(BaseModel):
@@ -105,6 +121,22 @@ class ModelChoice(_Request):
     hyperparameters: dict[str, Any] = {}
 
 
+class ClassChoice(_Request):
+    """Which images to train on, by their classes; for a family that takes labels, also which classes to learn."""
+
+    by: ClassField = Field("labels", description="`labels`: the findings of an image, together, are its class.")
+    only: tuple[str, ...] | None = Field(
+        None, min_length=1, description="Classes, as in `Effusion|Infiltration` or `20-29`; null: all there are."
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if self.only is not None and len(set(self.only)) < len(self.only):
+            twice = next(name for name in self.only if self.only.count(name) > 1)
+            raise ValueError(f"only names {twice!r} more than once: name each class once")
+        return self
+
+
 class TrainingRequest(_Request):
     """Train a family on a dataset."""
 
@@ -130,7 +162,31 @@ class TrainingRequest(_Request):
     seed: int = Field(0, ge=0, le=2**32 - 1)
     snapshot_every: int = Field(10, ge=1, le=MAX_STEPS, description="Steps from one picture grid to the next.")
     checkpoint_every: int = Field(200, ge=1, le=MAX_STEPS, description="Steps from one checkpoint to the next.")
-    keep_checkpoints: int = Field(3, ge=1, le=1000, description="The newest so many are kept.")
+    keep_checkpoints: int = Field(3, ge=1, le=1000, description="The newest so many are kept, and the best.")
+    evaluate_every: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_STEPS,
+        description="Steps from one comparison with real images to the next; null: none, and no best checkpoint.",
+    )
+    evaluate_metrics: tuple[TrackedMetric, ...] = Field(
+        ("frechet_distance",),
+        min_length=1,
+        description="What then goes into the row of metrics. The first is a distance: where it is least is the best "
+        "checkpoint.",
+    )
+    classes: ClassChoice | None = Field(
+        None, description="Null: every image; for families that take labels, every class of findings."
+    )
+
+    @field_validator("evaluate_metrics")
+    @classmethod
+    def _led_by_a_distance(cls, metrics: tuple[TrackedMetric, ...]) -> tuple[TrackedMetric, ...]:
+        if metrics[0] not in DISTANCES:
+            raise ValueError(f"the first is {metrics[0]}: name a distance first, one of {', '.join(sorted(DISTANCES))}")
+        if len(set(metrics)) < len(metrics):
+            raise ValueError("a metric is named twice: name each once")
+        return metrics
 
     @model_validator(mode="after")
     def _shared_out(self) -> Self:
@@ -161,10 +217,43 @@ class GenerationRequest(_Request):
     )
 
     training: str
-    checkpoint: Literal["latest"] | int = Field("latest", description="A step, or the newest.")
+    checkpoint: NamedCheckpoint | int = Field("latest", description="A step, the newest, or the best.")
     count: int = Field(64, ge=1, le=MAX_COUNT)
     seed: int = Field(0, ge=0, le=2**32 - 1)
-    labels: tuple[str, ...] | None = Field(None, description="For families that take labels.")
+    labels: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Classes of a training with labels, which images take in turn; null: all that it has learnt.",
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16 is faster where the hardware has it, and some grey levels off."
     )
+
+
+class EvaluationRequest(_Request):
+    """Compare synthetic images of a training with real ones of its dataset."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"training": "tr_01k00000000000000000000000", "count": 2048, "reference": "validation", "seed": 7}
+            ]
+        }
+    )
+
+    training: str
+    checkpoint: NamedCheckpoint | int = Field("latest", description="A step, the newest, or the best.")
+    count: int = Field(
+        2048, ge=MIN_EVALUATED, le=MAX_EVALUATED, description="Synthetic images, and real ones at the most."
+    )
+    reference: Literal["train", "validation", "test"] = Field(
+        "validation", description="The part of the dataset that the synthetic images are compared with."
+    )
+    features: FeatureKind = Field(
+        "pixels",
+        description="What distances are taken over. `pixels`: principal components of the training images, which need "
+        "no file, no labels and no training, whatever the dataset, but hardly see noise and slight blur; `classifier`: "
+        "a small network, taught on the training images in half a minute, by their labels if there are two classes or "
+        "more; `inception`: InceptionV3, where the worker has its weights.",
+    )
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="Draws the synthetic images, and samples of real ones.")

@@ -54,6 +54,7 @@ class Kind(StrEnum):
     DATASET = "dataset"
     TRAINING = "training"
     GENERATION = "generation"
+    EVALUATION = "evaluation"
 
     @property
     def prefix(self) -> str:
@@ -75,7 +76,7 @@ class Kind(StrEnum):
             head, _, rest = resource_id.partition("_")
             if head == place.prefix and len(rest) == ULID_LENGTH and rest.isalnum() and rest.islower():
                 return kind
-        raise NotFound(f"{resource_id!r} is not an id of RaGAN; ids look like ds_…, tr_… or gn_….")
+        raise NotFound(f"{resource_id!r} is not an id of RaGAN; ids look like ds_…, tr_…, gn_… or ev_….")
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ _PLACES: Mapping[Kind, _Place] = {
     Kind.DATASET: _Place("ds", "datasets"),
     Kind.TRAINING: _Place("tr", "trainings"),
     Kind.GENERATION: _Place("gn", "generations"),
+    Kind.EVALUATION: _Place("ev", "evaluations"),
 }
 ULID_LENGTH = 26
 
@@ -107,7 +109,7 @@ class Progress(BaseModel):
 
 
 class Resource(BaseModel):
-    """A dataset, training or generation, as `GET` shows it."""
+    """A dataset, training, generation or evaluation, as `GET` shows it."""
 
     id: str
     kind: Kind

@@ -53,6 +53,10 @@ class DatasetResult(_Result):
     )
     counts: Counts
     attrition: tuple[AttritionStep, ...]
+    licence: str | None = Field(
+        None, description="Of the source when the dataset was made; null if nobody had said what may be done with it."
+    )
+    citation: str | None = Field(None, description="Whom to cite for the source; null if nobody had said so.")
     skipped: Skipped | None = None
     bytes: int | None = None
     sha256: str | None = None
@@ -64,6 +68,15 @@ class CheckpointInfo(_Result):
     step: int
     created_at: Timestamp
     bytes: int
+    best: bool = Field(description="Whether it was nearest to real images when the training was evaluated on the way.")
+
+
+class BestCheckpoint(_Result):
+    """The step at which a training was nearest to real images, by a metric of which less is better."""
+
+    step: int
+    metric: str = Field(examples=["frechet_distance"])
+    value: float
 
 
 class SnapshotInfo(_Result):
@@ -85,6 +98,7 @@ class TrainingResult(_Result):
     precision: str
     fast_paths: tuple[str, ...] = Field(description="The faster ways of computing that were taken.")
     checkpoints: tuple[int, ...]
+    best: BestCheckpoint | None = Field(description="Null unless the training was evaluated on the way.")
 
 
 class MemoryForecast(_Result):
@@ -124,6 +138,51 @@ class GenerationResult(_Result):
     provenance: dict[str, str]
 
 
+class EvaluationForecast(_Result):
+    """What an evaluation would compare: the result of its dry run."""
+
+    image_size: int
+    synthetic: int = Field(description="Images that would be drawn.")
+    real: int = Field(description="Images they would be compared with.")
+
+
+class FeatureInfo(_Result):
+    """What images were compared by."""
+
+    extractor: str = Field(examples=["pixels"])
+    dimensions: int
+    fitted_on: str
+    comparable_with_published: bool = Field(description="Whether distances may stand beside those in papers.")
+
+
+class Measurement(_Result):
+    """A metric's numbers, beside those that real images have among themselves: no generator can be asked for less."""
+
+    value: dict[str, Any]
+    floor: dict[str, Any] | None = Field(
+        description="Between two halves of the real images, null where there are too few of them."
+    )
+    floor_images: int | None = Field(description="Images in each of the halves.")
+
+
+class EvaluationResult(_Result):
+    """How synthetic images compare with real ones. Lower is better for distances, higher for shares."""
+
+    checkpoint: int
+    image_size: int
+    synthetic: int = Field(description="Images compared.")
+    real: int = Field(description="Images they were compared with.")
+    reference: str
+    features: FeatureInfo
+    metrics: dict[str, Measurement]
+    subgroups: dict[str, dict[str, Measurement]] = Field(
+        {}, description="Of a training with labels, the metrics of each class that has enough images of both kinds."
+    )
+    memorisation: dict[str, Any] | None = Field(description="Null where there are too few real images to tell.")
+    caveats: tuple[str, ...] = Field(description="What to know before any of it is repeated.")
+    seconds: float
+
+
 class FamilyDescription(_Result):
     """What a worker publishes of a family, so that the front end can offer it and check requests against it."""
 
@@ -132,7 +191,9 @@ class FamilyDescription(_Result):
     reference: str
     image_sizes: tuple[int, ...]
     takes_labels: bool
-    parameters: dict[str, int] = Field(description="Of the reference preset, by network.")
+    parameters: dict[str, int] = Field(
+        description="Of the reference preset, by network; of two classes if the family takes labels."
+    )
     presets: dict[str, dict[str, Any]] = Field(description="Every hyper-parameter's value, by preset.")
     hyperparameters: dict[str, Any] = Field(description="JSON Schema.")
     published_at: Timestamp

@@ -15,7 +15,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="RAGAN_", frozen=True, env_ignore_empty=True)
 
     sources: Path = Field(Path("sources"), description="Folder whose sub-folders are the sources.")
-    store: Path = Field(Path(".ragan"), description="Folder where datasets, trainings and generations live.")
+    store: Path = Field(
+        Path(".ragan"), description="Folder where datasets, trainings, generations and evaluations live."
+    )
     redis_url: str | None = Field(
         None,
         validation_alias="REDIS_URL",
@@ -32,7 +34,9 @@ class Settings(BaseSettings):
         100, ge=1, description="Jobs of one API key that workers may be at at once; the others wait, and are passed."
     )
     quota_steps: int = Field(1_000_000, ge=0, description="Steps that one training of an API key may have.")
-    quota_images: int = Field(100_000, ge=0, description="Images that one generation of an API key may have.")
+    quota_images: int = Field(
+        100_000, ge=0, description="Images that one generation or evaluation of an API key may draw."
+    )
     quota_bytes: int = Field(
         100_000_000_000, ge=0, description="Bytes that what an API key has made may take up in the store."
     )
@@ -52,6 +56,11 @@ class Settings(BaseSettings):
         None,
         description="Faster ways of computing that a worker takes, separated by commas, or `none`, to compare them; "
         "unset: those that are best on its devices.",
+    )
+    inception_weights: Path | None = Field(
+        None,
+        description="File with the weights of Keras's InceptionV3 without its top, for evaluations with the features "
+        "`inception`; nothing is downloaded.",
     )
 
     @field_validator("fast_paths", mode="before")

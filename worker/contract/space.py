@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from worker.contract.errors import DiskFull, StoreUnavailable
@@ -9,6 +10,8 @@ from worker.contract.errors import DiskFull, StoreUnavailable
 FULL = (errno.ENOSPC, errno.EDQUOT)
 PNG_OVERHEAD_BYTES = 600
 """At most, of a synthetic image: what its file says of itself, and its entry in an archive."""
+LABEL_CHUNK_BYTES = 22
+"""Of the part of a PNG that holds a label, beside its text."""
 
 
 def dataset_bytes(images: int, image_size: int) -> int:
@@ -16,9 +19,18 @@ def dataset_bytes(images: int, image_size: int) -> int:
     return images * image_size**2
 
 
-def generation_bytes(count: int, image_size: int) -> int:
-    """What a generation takes at most: each image once in an array and once as a PNG that could not be compressed."""
-    return count * (2 * image_size**2 + PNG_OVERHEAD_BYTES)
+def generation_bytes(count: int, image_size: int, labels: Iterable[str] | None = None) -> int:
+    """What a generation takes at most: each image once in an array and once as a PNG that could not be compressed.
+
+    Where images have labels, each is taken for the longest of them.
+    """
+    label_bytes = max((LABEL_CHUNK_BYTES + len(label.encode()) for label in labels or ()), default=0)
+    return count * (2 * image_size**2 + PNG_OVERHEAD_BYTES + label_bytes)
+
+
+def evaluation_bytes(image_size: int) -> int:
+    """What the pictures of an evaluation take at most, each of up to 64 images that could not be compressed."""
+    return 2 * 64 * image_size**2
 
 
 def check_room(root: Path, needed: int) -> None:

@@ -41,6 +41,11 @@ class FeatureExtractor(Protocol):
         """Whether distances over these features may stand beside those in papers."""
         ...
 
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What to know of these features before a distance over them is repeated, in sentences."""
+        ...
+
     def __call__(self, images: Images) -> Features: ...
 
 
@@ -54,6 +59,7 @@ class PixelComponents:
 
     name = "pixels"
     comparable_with_published = False
+    caveats = ()
 
     def __init__(self, reference: Images, dimensions: int = DIMENSIONS, *, seed: int = 0) -> None:
         """Fit the components by randomised PCA (Halko et al. 2011), whose random start the seed fixes.

@@ -56,5 +56,6 @@ def _warning(images: int, dimensions: int) -> str | None:
         return None
     return (
         f"{images:,} images are too few for {dimensions:,} dimensions, which need {needed:,}: the distance comes out "
-        "too large. Compare it only with distances at the same number of images."
+        "too large. Compare it only with distances at the same number of images, or go by the kernel distance, which "
+        "has no bias from few."
     )

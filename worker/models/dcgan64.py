@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from worker.models.base import DEFAULT, REFERENCE, CommonHyperparameters
-from worker.models.dcgan_family import DcganFamily
+from worker.models.dcgan_family import ConditionalDcganFamily, DcganFamily
 
 
 class Dcgan64(DcganFamily):
@@ -19,3 +19,10 @@ class Dcgan64(DcganFamily):
     start = (8, 256)
     generator_blocks = ((128, 2), (64, 2), (32, 2))
     discriminator_blocks = ((64, 2), (128, 2), (256, 2), (512, 1))
+
+
+class ConditionalDcgan64(ConditionalDcganFamily, Dcgan64):
+    """The same, of several classes."""
+
+    name = "dcgan64-conditional"
+    title = "Conditional DCGAN, 64x64"

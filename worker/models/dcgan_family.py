@@ -1,4 +1,4 @@
-"""What the three DCGAN families share: a family is then its sizes and its channels."""
+"""What the DCGAN families share: a family is then its sizes and its channels."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class DcganFamily(Family[CommonHyperparameters]):
     def discriminator_blocks(self) -> Sequence[tuple[int, int]]:
         """Of the discriminator, before its dense layer."""
 
-    def generator(self, hyperparameters: CommonHyperparameters) -> "keras.Model":
+    def generator(self, hyperparameters: CommonHyperparameters, classes: int) -> "keras.Model":
         from worker.models.networks import dcgan
 
         return dcgan.generator(
@@ -46,9 +46,10 @@ class DcganFamily(Family[CommonHyperparameters]):
             blocks=self.generator_blocks,
             width=hyperparameters.width,
             dropout=hyperparameters.dropout,
+            classes=classes,
         )
 
-    def discriminator(self, hyperparameters: CommonHyperparameters) -> "keras.Model":
+    def discriminator(self, hyperparameters: CommonHyperparameters, classes: int) -> "keras.Model":
         from worker.models.networks import dcgan
 
         return dcgan.discriminator(
@@ -56,4 +57,15 @@ class DcganFamily(Family[CommonHyperparameters]):
             blocks=self.discriminator_blocks,
             width=hyperparameters.width,
             dropout=hyperparameters.dropout,
+            classes=classes,
         )
+
+
+class ConditionalDcganFamily(DcganFamily):
+    """The same networks, told the class of an image; a family has it as its first base, before the one it is of."""
+
+    reference = (
+        f"{DcganFamily.reference}; M. Mirza, S. Osindero: Conditional Generative Adversarial Nets. 2014. "
+        "arXiv:1411.1784; T. Miyato, M. Koyama: cGANs with Projection Discriminator. ICLR 2018. arXiv:1802.05637"
+    )
+    takes_labels = True

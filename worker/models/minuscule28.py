@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from worker.models.base import DEFAULT, REFERENCE, CommonHyperparameters
-from worker.models.dcgan_family import DcganFamily
+from worker.models.dcgan_family import ConditionalDcganFamily, DcganFamily
 
 
 class Minuscule28(DcganFamily):
@@ -19,3 +19,10 @@ class Minuscule28(DcganFamily):
     start = (7, 256)
     generator_blocks = ((128, 2), (64, 2), (32, 1))
     discriminator_blocks = ((64, 2), (128, 2), (256, 2), (512, 1))
+
+
+class ConditionalMinuscule28(ConditionalDcganFamily, Minuscule28):
+    """The same, of several classes."""
+
+    name = "minuscule28-conditional"
+    title = "Conditional minuscule DCGAN, 28x28"

@@ -18,6 +18,7 @@ from worker.contract.store import Store
 from worker.devices import device_names
 from worker.models.base import REFERENCE, Family
 from worker.models.registry import families
+from worker.sources.classes import FEWEST_CLASSES
 
 log = logging.getLogger("ragan.models")
 
@@ -25,7 +26,11 @@ log = logging.getLogger("ragan.models")
 def describe(family: Family[Any], clock: Callable[[], datetime] = utc_now) -> FamilyDescription:
     """What people may know of a family; its networks are built, to be counted."""
     reference = family.presets[REFERENCE]
-    networks = {"generator": family.generator(reference), "discriminator": family.discriminator(reference)}
+    classes = FEWEST_CLASSES if family.takes_labels else 0
+    networks = {
+        "generator": family.generator(reference, classes),
+        "discriminator": family.discriminator(reference, classes),
+    }
     return FamilyDescription(
         family=family.name,
         title=family.title,

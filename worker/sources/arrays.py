@@ -7,6 +7,7 @@
     labels                                optional: (N,) or (N, 1), numbers or texts; (N, K) of 0 and 1 for K findings
     patients  ages  sexes  views          optional: (N,)
     label_names.txt                       optional: a line for each number, or for each of the K findings
+    source.toml                           optional: licence and citation, see `worker.sources.terms`
 
 With `train_`, `val_` and `test_` before their names there are up to three of each, one for a part: a dataset whose
 split is `source` keeps to them. Without `patients`, each image counts as a patient of its own.
@@ -38,6 +39,7 @@ from worker.sources.base import (
 from worker.sources.columns import codes, label_sets, values
 from worker.sources.files import check_within, open_plain
 from worker.sources.pixels import MAX_PIXELS, merge_channels
+from worker.sources.terms import TERMS_FILE, Terms, read_terms
 
 ARCHIVES = "*.npz"
 LABEL_NAMES = "label_names.txt"
@@ -142,9 +144,10 @@ class Arrays(FolderSource):
 
     layout = "arrays"
 
-    def __init__(self, folder: Path, parts: Sequence[_Part], table: SourceTable) -> None:
+    def __init__(self, folder: Path, parts: Sequence[_Part], table: SourceTable, terms: Terms) -> None:
         self.id = folder.name
         self.table = table
+        self.terms = terms
         self._parts = parts
         self._first_rows = np.cumsum([0, *(part.rows for part in parts)])
         self._stamps = [part.images.path.stat().st_mtime_ns for part in parts]
@@ -158,12 +161,12 @@ class Arrays(FolderSource):
         parts = _parts(folder)
         if sum(part.rows for part in parts) > MAX_ROWS:
             raise SourceUnreadable(f"{folder.name} has more than {MAX_ROWS:,} images: make several sources of it.")
-        return cls(folder, parts, _table(folder, parts))
+        return cls(folder, parts, _table(folder, parts), read_terms(folder, Terms()))
 
     @classmethod
     def watched(cls, folder: Path) -> Iterable[Path]:
         names = [f"{prefix}{name}.npy" for prefix in ANY_PREFIX for name in ("images", *COLUMNS)]
-        return [folder, *_archives(folder), folder / LABEL_NAMES, *(folder / name for name in names)]
+        return [folder, *_archives(folder), *(folder / name for name in (LABEL_NAMES, TERMS_FILE, *names))]
 
     def image(self, row: int) -> ArrayImage:
         place = int(np.searchsorted(self._first_rows, row, side="right")) - 1

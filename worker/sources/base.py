@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.contract.requests import OLDEST_POSSIBLE_AGE
+from worker.sources.terms import Terms
 
 UNKNOWN_AGE = -1
 """The metadata names no age."""
@@ -21,6 +22,8 @@ IMPOSSIBLE_AGE = -2
 """The metadata names something that is no age at all; an age above OLDEST_POSSIBLE_AGE is kept as it is."""
 UNKNOWN = "unknown"
 """The view, sex or decade of a row whose metadata has none."""
+NO_FINDING = "No Finding"
+"""What NIH calls an image without any finding."""
 SPLITS = ("train", "validation", "test")
 """The parts of a dataset."""
 OUTLIER_FLAGS = ("inverted", "not_frontal", "rotated")
@@ -109,9 +112,15 @@ def _count_codes(codes: NDArray[np.uint8], names: Sequence[str]) -> dict[str, in
 def _count_decades(ages: NDArray[np.int16], impossible: NDArray[np.bool_]) -> dict[str, int]:
     unknown = ages == UNKNOWN_AGE
     decades, images = np.unique(ages[~(impossible | unknown)] // 10, return_counts=True)
-    counted = {f"{10 * decade}-{10 * decade + 9}": int(n) for decade, n in zip(decades, images, strict=True)}
+    counted = {decade_name(10 * decade): int(n) for decade, n in zip(decades, images, strict=True)}
     others = {UNKNOWN: int(np.count_nonzero(unknown)), "impossible": int(np.count_nonzero(impossible))}
     return counted | {name: n for name, n in others.items() if n}
+
+
+def decade_name(age: int) -> str:
+    """The ten years that an age in years falls into, as in `20-29`."""
+    decade = age // 10
+    return f"{10 * decade}-{10 * decade + 9}"
 
 
 class Source(ABC):
@@ -125,6 +134,7 @@ class Source(ABC):
 
     id: str
     table: SourceTable
+    terms: Terms = Terms()
 
     @abstractmethod
     def image(self, row: int) -> ImageHandle:

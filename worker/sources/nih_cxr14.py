@@ -4,6 +4,7 @@
     images/*.png                    the pictures, in one folder
     images_001/images/*.png  …012   or in one folder for each of the twelve archives
     cxr14_bad_labels.csv            optional: the first GAN study's list of outliers, several rows an image
+    source.toml                     optional: other terms than NIH's, see `worker.sources.terms`
 
 A row of the metadata without a picture is normal: hardly anyone downloads all twelve archives.
 """
@@ -23,6 +24,7 @@ from worker.sources.columns import codes, label_sets, values
 from worker.sources.files import check_within
 from worker.sources.pixels import PngFile
 from worker.sources.tables import read_columns
+from worker.sources.terms import TERMS_FILE, Terms, read_terms
 
 METADATA = "Data_Entry_2017*.csv"
 OUTLIERS = "cxr14_bad_labels.csv"
@@ -43,15 +45,25 @@ _AGE = re.compile(r"(\d{1,18})(?:\.\d*)?([YMWD]?)", re.IGNORECASE)
 _UNITS_IN_A_YEAR = {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}
 
 
+NIH_TERMS = Terms(
+    licence="Use is unrestricted. NIH asks to link to its download site, https://nihcc.app.box.com/v/ChestXray-NIHCC, "
+    "to acknowledge the NIH Clinical Center as the provider of the data, and to cite the paper.",
+    citation="X. Wang, Y. Peng, L. Lu, Z. Lu, M. Bagheri, R. M. Summers: ChestX-ray8: Hospital-scale Chest X-ray "
+    "Database and Benchmarks on Weakly-Supervised Classification and Localization of Common Thorax Diseases. "
+    "IEEE CVPR 2017, pp. 3462-3471.",
+)
+
+
 class NihCxr14(FolderSource):
     """A folder in NIH's layout. Findings, views and sexes are those that the metadata names, sorted."""
 
     layout = "nih-cxr14"
 
-    def __init__(self, folder: Path, table: SourceTable, image_folders: NDArray[np.int8]) -> None:
+    def __init__(self, folder: Path, table: SourceTable, image_folders: NDArray[np.int8], terms: Terms) -> None:
         """`image_folders` holds, for each row, the place of its folder in IMAGE_FOLDERS, or -1."""
         self.id = folder.name
         self.table = table
+        self.terms = terms
         self._folder = folder
         self._image_folders = image_folders
 
@@ -83,11 +95,12 @@ class NihCxr14(FolderSource):
             sex_names=sex_names,
             flag_names=OUTLIER_FLAGS,
         )
-        return cls(folder, table, image_folders)
+        return cls(folder, table, image_folders, read_terms(folder, NIH_TERMS))
 
     @classmethod
     def watched(cls, folder: Path) -> Iterable[Path]:
-        return [folder, *_editions(folder), folder / OUTLIERS, *(folder / name for name in IMAGE_FOLDERS)]
+        beside = (OUTLIERS, TERMS_FILE, *IMAGE_FOLDERS)
+        return [folder, *_editions(folder), *(folder / name for name in beside)]
 
     def image(self, row: int) -> PngFile:
         if not self.table.present[row]:

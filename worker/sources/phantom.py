@@ -8,12 +8,13 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from worker.sources.base import OUTLIER_FLAGS, Source, SourceTable
+from worker.sources.base import NO_FINDING, OUTLIER_FLAGS, Source, SourceTable
 from worker.sources.radiograph import Radiograph
+from worker.sources.terms import Terms
 
 ROWS = 4_000
 SEED = 14
-LABELS = ("Cardiomegaly", "Effusion", "Infiltration", "No Finding", "Nodule")
+LABELS = ("Cardiomegaly", "Effusion", "Infiltration", NO_FINDING, "Nodule")
 VIEWS = ("AP", "PA")
 SEXES = ("F", "M")
 OLDEST = 92
@@ -34,6 +35,10 @@ class Phantom(Source):
     """4,000 pictures of some 1,400 patients, 256 pixels on a side; always the same ones."""
 
     layout = "phantom"
+    terms = Terms(
+        licence="Apache-2.0, as RaGAN itself, which draws these images: no patient is in them.",
+        citation="None is needed. These are drawings by RaGAN, its built-in source phantom.",
+    )
 
     def __init__(self) -> None:
         self.id = self.layout
@@ -87,7 +92,7 @@ def _findings(in_bed: NDArray[np.bool_], draw: Generator) -> NDArray[np.uint64]:
         if label in _PREVALENCE["PA"]:
             often = np.where(in_bed, _PREVALENCE["AP"][label], _PREVALENCE["PA"][label])
             sets |= np.where(draw.random(ROWS) < often, np.uint64(1 << bit), np.uint64(0))
-    return np.where(sets == 0, np.uint64(1 << LABELS.index("No Finding")), sets)
+    return np.where(sets == 0, np.uint64(1 << LABELS.index(NO_FINDING)), sets)
 
 
 def _outliers(draw: Generator) -> NDArray[np.uint8]:

@@ -31,6 +31,8 @@ class SourceSummary(BaseModel):
     fields: dict[str, dict[str, int]] = Field(
         description="Rows by the values of each field, images present or not: label, view, sex, age_decade, flag."
     )
+    licence: str | None = Field(None, description="What may be done with the images; null if nobody has said so.")
+    citation: str | None = Field(None, description="Whom to cite for them; null if nobody has said so.")
     problem: str | None = Field(None, description="Why the source cannot be read, and what to do; null if it can.")
 
 
@@ -44,6 +46,8 @@ def summarise(source: Source) -> SourceSummary:
         images_present=present,
         images_missing=rows - present,
         fields=source.table.counts(),
+        licence=source.terms.licence,
+        citation=source.terms.citation,
     )
 
 

@@ -2,7 +2,7 @@
 
 import gc
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
@@ -18,12 +18,14 @@ from worker.contract.results import MemoryForecast, TrainingForecast
 from worker.contract.settings import Settings
 from worker.dataset import Dataset
 from worker.devices import device_names
+from worker.differentiable_augmentation import NUMBERS
 from worker.fast_paths import PLAIN, for_training
-from worker.feasibility import devices_to_share
+from worker.feasibility import check_metric_names, compared_on_the_way, devices_to_share
 from worker.models import registry
 from worker.models.base import CommonHyperparameters, Family
+from worker.population import Population, population_of
 from worker.precision import LOSS_SCALE, resolve
-from worker.trainer import Plan, Population, Trainer, variable_bytes
+from worker.trainer import Plan, Trainer, variable_bytes
 
 VIEWS = {"ExpandDims", "Identity", "IdentityN", "Reshape", "Squeeze", "StopGradient"}
 """Operations whose outputs are the memory of their inputs."""
@@ -35,30 +37,33 @@ PRODUCTS = {"BatchMatMulV2", "Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropIn
 
 @dataclass(frozen=True)
 class _Cost:
-    """What one step takes of one device."""
+    """What one step takes of one device, of operations in the mean and of memory at most; and what it tells."""
 
     parameters: dict[str, int]
     flops: int
     memory: MemoryForecast
+    metrics: tuple[str, ...]
 
 
 def foresee(request: TrainingRequest, dataset: Dataset, settings: Settings) -> TrainingForecast:
     """What a training would take on the devices that this worker has.
 
     Operations are counted in the graph of one step: 2 for a multiplication with its addition, without those whose
-    result nothing depends on, for TensorFlow leaves them out, too. In a family with a step of its own, what is within
-    loops is not seen.
+    result nothing depends on, for TensorFlow leaves them out, too. Those of a penalty that not every step takes are
+    shared out over the steps. In a family with a step of its own, what is within loops is not seen.
 
     Raises:
-        InvalidRequest: the family is unknown here, or family, hyper-parameters, dataset, batch size and devices do not
-            go together.
+        InvalidRequest: the family is unknown here, or family, hyper-parameters, dataset, classes, batch size, devices
+            and evaluations do not go together.
         DevicesUnavailable: this worker has fewer devices.
     """
     family = registry.family(request.model.family)
     hyperparameters = family.configure(request.model.preset, request.model.hyperparameters)
     names = device_names(settings.cpu_devices)
     devices = devices_to_share(request, dataset, family, names)
-    population = Population(dataset.images, dataset.indices("train"))
+    population = population_of(request, dataset, family)
+    if request.evaluate_every is not None:
+        compared_on_the_way(request, dataset, population.classes)
     share = Plan(
         batch_size=request.batch_size // devices,
         seed=request.seed,
@@ -66,6 +71,7 @@ def foresee(request: TrainingRequest, dataset: Dataset, settings: Settings) -> T
         fast_paths=for_training(settings.fast_paths, names[0], devices=devices, data_bytes=population.bytes),
     )
     cost = _cost(family, hyperparameters, population, share)
+    check_metric_names(request, family, cost.metrics)
     plain_cost = _cost(family, hyperparameters, population, replace(share, fast_paths=PLAIN))
     return TrainingForecast(
         steps=request.steps,
@@ -98,26 +104,32 @@ def _graphs_let_go() -> Iterator[None]:
 
 @_graphs_let_go()
 def _cost(family: Family[Any], hyperparameters: CommonHyperparameters, population: Population, plan: Plan) -> _Cost:
-    networks, step = _trace(family, hyperparameters, population, plan)
+    networks, traced = _trace(family, hyperparameters, population, plan)
+    first = traced(1)
+    flops = _flops(first)
+    if hyperparameters.r1_weight and hyperparameters.r1_every > 1:
+        flops += (hyperparameters.r1_every - 1) * _flops(traced(2))
+        flops //= hyperparameters.r1_every
     return _Cost(
         parameters={
             "generator": networks.generator.count_params(),
             "discriminator": networks.discriminator.count_params(),
         },
-        flops=_flops(step),
+        flops=flops,
         memory=_memory(
             networks,
-            step,
+            first,
             averaged=hyperparameters.ema_decay > 0,
             data_bytes=population.bytes if FastPath.RESIDENT_DATA in plan.fast_paths else 0,
         ),
+        metrics=tuple(first.structured_outputs),
     )
 
 
 def _trace(
     family: Family[Any], hyperparameters: CommonHyperparameters, population: Population, plan: Plan
-) -> tuple[Networks, tf.Graph]:
-    """The networks of a training on one device, and the graph of its step."""
+) -> tuple[Networks, Callable[[int], tf.Graph]]:
+    """The networks of a training on one device, and what gives the graph of a step; none takes more than the first."""
     # A GPU keeps its memory for what it draws: in a graph, shapes are all there is of a batch.
     with tf.device("CPU:0"):
         # Nor is an average needed, which has the weights of the generator once more.
@@ -131,17 +143,28 @@ def _trace(
         discriminator_optimizer=state.discriminator_optimizer,
         loss_scale=LOSS_SCALE[plan.precision],
         fast_paths=plan.fast_paths,
+        r1=getattr(state, "r1", None),
     )
-
-    def step(real: tf.Tensor, latents: tf.Tensor) -> dict[str, tf.Tensor]:
-        return family.step(networks, Batch(real, latents, plan.batch_size), hyperparameters)
-
     updates, size = hyperparameters.d_steps, family.image_size
-    traced = tf.function(step, autograph=False).get_concrete_function(
-        tf.TensorSpec((updates, plan.batch_size, size, size, 1)),
-        tf.TensorSpec((updates + 1, plan.batch_size, family.latent_size)),
-    )
-    return networks, traced.graph
+    changes = tf.TensorSpec((updates + 1, plan.batch_size, 2, NUMBERS)) if hyperparameters.diff_augment else None
+    classes = tf.TensorSpec((updates, plan.batch_size), tf.int32) if population.classes.names else None
+
+    def traced(step: int) -> tf.Graph:
+        def take(
+            real: tf.Tensor, latents: tf.Tensor, augmentations: tf.Tensor | None, codes: tf.Tensor | None
+        ) -> dict[str, tf.Tensor]:
+            batch = Batch(real, latents, plan.batch_size, step, augmentations, codes)
+            return family.step(networks, batch, hyperparameters)
+
+        function = tf.function(take, autograph=False).get_concrete_function(
+            tf.TensorSpec((updates, plan.batch_size, size, size, 1)),
+            tf.TensorSpec((updates + 1, plan.batch_size, family.latent_size)),
+            changes,
+            classes,
+        )
+        return function.graph
+
+    return networks, traced
 
 
 def _flops(graph: tf.Graph) -> int:

@@ -8,6 +8,7 @@ import io
 import json
 import time
 import zipfile
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.context import JobContext, StopRequested
-from worker.contract.checkpoints import read_record
-from worker.contract.errors import CheckpointMissing, InvalidRequest
+from worker.contract.checkpoints import CheckpointRecord, read_record
+from worker.contract.errors import CheckpointMissing
 from worker.contract.requests import GenerationRequest
 from worker.contract.results import GenerationResult
 from worker.contract.shards import SHARD_IMAGES, archive_name, array_name, image_name
@@ -24,7 +25,8 @@ from worker.contract.space import generation_bytes
 from worker.devices import device_names
 from worker.draws import latent_points
 from worker.fast_paths import for_drawing
-from worker.sampling import load_sampler
+from worker.sampling import codes_of, load_sampler
+from worker.sources.classes import label_of, labels_to_draw
 from worker.sources.pixels import encode_png, tile
 
 TURN_SECONDS = 1.0
@@ -43,18 +45,18 @@ def generate(
         The result once every image is there, None while some are missing.
 
     Raises:
-        InvalidRequest: the training takes no labels.
+        InvalidRequest: the training has not learnt the labels.
         CheckpointMissing: the checkpoint is not kept any more.
         DiskFull: the disk has no room for the images.
         StopRequested: the job was told to stop.
     """
-    if request.labels is not None:
-        raise InvalidRequest.at("#/labels", "This family does not take labels: leave `labels` out.")
     if not isinstance(request.checkpoint, int):
         raise CheckpointMissing("The checkpoint was not resolved when the generation was asked for.")
     folder = context.store.folder(context.resource_id)
     training = context.store.folder(request.training)
-    provenance = _provenance(request, request.checkpoint, training)
+    record = read_record(training, request.checkpoint)
+    labels = labels_to_draw(request.labels, record.classes, record.family)
+    provenance = _provenance(request, record)
     fast_paths = for_drawing(context.settings.fast_paths, device_names(context.settings.cpu_devices)[0])
     sample, latent_size, image_size = load_sampler(training, request.checkpoint, request.precision, fast_paths)
     began = time.monotonic()  # loading a model is not part of a turn, or a cold worker would never get to draw
@@ -63,7 +65,7 @@ def generate(
     missing = [
         shard for shard in range(-(-request.count // SHARD_IMAGES)) if not (folder / archive_name(shard)).exists()
     ]
-    context.need_room(generation_bytes(min(request.count, len(missing) * SHARD_IMAGES), image_size))
+    context.need_room(generation_bytes(min(request.count, len(missing) * SHARD_IMAGES), image_size, labels))
     with ThreadPoolExecutor(1) as publishing:
         published: Future[None] | None = None
         for shard in missing:
@@ -71,11 +73,13 @@ def generate(
                 raise StopRequested
             first = shard * SHARD_IMAGES
             size = min(SHARD_IMAGES, request.count - first)
-            images = sample(latent_points(request.seed, first, size, latent_size))
+            shown = None if labels is None else [label_of(labels, index) for index in range(first, first + size)]
+            codes = None if shown is None else codes_of(shown, record.classes)
+            images = sample(latent_points(request.seed, first, size, latent_size), codes)
             if published is not None:
                 published.result()
             # While the next shard is drawn.
-            published = publishing.submit(_publish_shard, images, shard, first, provenance, context)
+            published = publishing.submit(_publish_shard, images, shard, first, shown, provenance, context)
             context.progress("generate", first + size, request.count, "images")
             if time.monotonic() - began >= turn_seconds and shard != missing[-1]:
                 published.result()
@@ -96,30 +100,36 @@ def generate(
     )
 
 
-def _provenance(request: GenerationRequest, step: int, training: Path) -> dict[str, str]:
+def _provenance(request: GenerationRequest, record: CheckpointRecord) -> dict[str, str]:
     """What every file says of itself."""
     return {
         "Synthetic": "true",
         "Software": "RaGAN",
         "Training": request.training,
-        "Checkpoint": str(step),
+        "Checkpoint": str(record.step),
         "Seed": str(request.seed),
         "Precision": request.precision,
-        "Dataset-SHA-256": str(read_record(training, step).dataset_sha256),
+        "Dataset-SHA-256": str(record.dataset_sha256),
     }
 
 
 def _publish_shard(
-    images: NDArray[np.uint8], shard: int, first: int, provenance: dict[str, str], context: JobContext
+    images: NDArray[np.uint8],
+    shard: int,
+    first: int,
+    labels: Sequence[str] | None,
+    provenance: dict[str, str],
+    context: JobContext,
 ) -> None:
     """The array first, the archive last: whoever sees the archive finds both."""
     array = io.BytesIO()
     np.save(array, images)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as files:
-        for index, pixels in enumerate(images, start=first):
-            picture = encode_png(pixels, provenance | {"Index": str(index)})
-            files.writestr(zipfile.ZipInfo(image_name(index), ZIP_EPOCH), picture)
+        for place, pixels in enumerate(images):
+            index = first + place
+            own = {"Index": str(index)} | ({} if labels is None else {"Label": labels[place]})
+            files.writestr(zipfile.ZipInfo(image_name(index), ZIP_EPOCH), encode_png(pixels, provenance | own))
     context.store.publish_bytes(array.getvalue(), context.resource_id, array_name(shard))
     context.store.publish_bytes(archive.getvalue(), context.resource_id, archive_name(shard))
 

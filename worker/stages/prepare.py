@@ -66,7 +66,7 @@ def prepare(request: DatasetRequest, source: Source, context: JobContext) -> Dat
     _write_contact_sheet(sheet, images)
     with images.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    result = summary(source.table, kept).model_copy(
+    result = summary(source, kept).model_copy(
         update={
             "skipped": Skipped(total=len(skipped), items=skipped[:SKIPPED_LISTED]),
             "bytes": images.stat().st_size,

@@ -20,9 +20,9 @@ from app.embedded_redis import EmbeddedRedis
 from app.keys import Keyring, Quotas, Scope
 from app.main import create_app
 from drawn import draw_nih_folder, nih_rows
-from ended import NOW, checkpoint_file, write_ended
+from ended import NOW, checkpoint_file, dataset_result, evaluation_result, write_ended
 from worker.contract.queues import AllowListedJob, QueueName, queue
-from worker.contract.requests import GenerationRequest, TrainingRequest
+from worker.contract.requests import EvaluationRequest, GenerationRequest, TrainingRequest
 from worker.contract.resources import Kind
 from worker.contract.results import FamilyDescription, MemoryForecast, TrainingForecast
 from worker.contract.settings import Settings
@@ -197,13 +197,14 @@ def ended(store: Store) -> Callable[..., str]:
 @pytest.fixture
 def dataset(store: Store) -> str:
     """A dataset of 16x16 images that is ready."""
-    return write_ended(store, Kind.DATASET, {"source": "clinic", "image_size": 16}, {"images": 3, "sha256": "0" * 64})
+    result = dataset_result(train=100, validation=60)
+    return write_ended(store, Kind.DATASET, {"source": "clinic", "image_size": 16}, result)
 
 
 @pytest.fixture
 def large_dataset(store: Store) -> str:
     """A dataset of 64x64 images that is ready."""
-    return write_ended(store, Kind.DATASET, {"source": "clinic", "image_size": 64}, {"images": 3, "sha256": "0" * 64})
+    return write_ended(store, Kind.DATASET, {"source": "clinic", "image_size": 64}, dataset_result(3))
 
 
 @pytest.fixture
@@ -252,3 +253,16 @@ def generation(store: Store, training: str) -> str:
         store.publish_bytes(archive.getvalue(), generation, archive_name(shard))
     store.publish_bytes(encode_png(tile(images[:64], 8)), generation, "grid.png")
     return generation
+
+
+@pytest.fixture
+def evaluation(store: Store, training: str) -> str:
+    """60 synthetic images compared with as many real ones, with both pictures."""
+    import numpy as np
+
+    request = EvaluationRequest(training=training, checkpoint=30, count=60).model_dump(mode="json")
+    evaluation = write_ended(store, Kind.EVALUATION, request, evaluation_result(), versions={"ragan": "0.1.0"})
+    for name, columns in (("grid.png", 8), ("nearest.png", 10)):
+        picture = encode_png(tile(np.full((columns, 16, 16), 90, np.uint8), columns))
+        store.publish_bytes(picture, evaluation, name)
+    return evaluation

@@ -6,7 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli import main
+from ended import checkpoint_file
+from worker.contract.checkpoints import LearntClasses
 from worker.contract.queues import QueueName
+from worker.contract.results import BestCheckpoint
 
 
 @pytest.fixture
@@ -61,10 +64,36 @@ def test_trains_and_generates_by_the_same_words_as_the_contract(ragan, family, d
     arguments = ["--family", "tiny16", "--set", "width=0.5", "--steps", 3, "--devices", 1, "--no-wait", "--json"]
     request = json.loads(ragan("train", dataset, *arguments).stdout)["request"]
     assert request["model"]["hyperparameters"] == {"width": 0.5, "dropout": 0.0}
-    assert (request["steps"], request["devices"]) == (3, 1)
+    assert (request["steps"], request["devices"], request["evaluate_every"]) == (3, 1, None)
+    request = json.loads(ragan("train", dataset, *arguments, "--evaluate-every", 2).stdout)["request"]
+    assert request["evaluate_every"] == 2
     request = json.loads(ragan("generate", training, "--count", 5, "--no-wait", "--json").stdout)["request"]
     assert (request["count"], request["checkpoint"]) == (5, 30)
     assert json.loads(ragan("resume", training, "--steps", 40, "--no-wait", "--json").stdout)["status"] == "queued"
+
+
+def test_asks_for_classes_and_labels(ragan, family, store, dataset, training):
+
+    def classes(*arguments):
+        done = ragan("train", dataset, "--family", "tiny16", *arguments, "--no-wait", "--json")
+        return json.loads(done.stdout)["request"]["classes"]
+
+    assert classes() is None
+    named = classes("--classes", "Mass", "--classes", "No Finding")
+    assert named == {"by": "labels", "only": ["Mass", "No Finding"]}
+    assert classes("--by", "view") == {"by": "view", "only": None}
+    learnt = LearntClasses(by="labels", names=("Mass", "Nodule"))
+    for step in (20, 30):
+        name, content = checkpoint_file(step, dataset, learnt)
+        store.publish_bytes(content, training, name)
+    drawn = ragan("generate", training, "--label", "Nodule", "--label", "Mass", "--no-wait", "--json")
+    assert json.loads(drawn.stdout)["request"]["labels"] == ["Nodule", "Mass"]
+
+
+def test_takes_a_family_with_labels_only_if_it_is_named(ragan, family, store, dataset):
+    store.publish_family(family.model_copy(update={"family": "a-labelled-one", "takes_labels": True}))
+    queued = json.loads(ragan("train", dataset, "--no-wait", "--json").stdout)
+    assert queued["request"]["model"]["family"] == "tiny16"
 
 
 def test_shows_what_a_training_would_take(ragan, family, dataset, forecast, monkeypatch):
@@ -77,6 +106,46 @@ def test_shows_what_a_training_would_take(ragan, family, dataset, forecast, monk
     for shown in ("1,234 steps", "parameters, generator", "0.5 GFLOP", "2.0 MiB", "toom_cook"):
         assert shown in output
     assert json.loads(ragan(*arguments, "--json").stdout)["memory_bytes"]["total"] == 2 * 2**20
+
+
+def test_evaluates_by_the_same_words_as_the_contract(ragan, training):
+    chosen = {"checkpoint": 20, "count": 50, "reference": "train", "features": "classifier", "seed": 3}
+    arguments = [argument for field, value in chosen.items() for argument in (f"--{field}", value)]
+    request = json.loads(ragan("evaluate", training, *arguments, "--no-wait", "--json").stdout)["request"]
+    assert request == {"training": training} | chosen
+
+
+@pytest.mark.parametrize("verb", ["generate", "evaluate"])
+@pytest.mark.parametrize(("chosen", "step"), [([], 30), (["--checkpoint", "best"], 20), (["--checkpoint", "20"], 20)])
+def test_draws_from_a_step_the_newest_or_the_best(ragan, store, dataset, training, verb, chosen, step):
+    best = BestCheckpoint(step=20, metric="frechet_distance", value=3.25)
+    for kept in (20, 30):
+        name, content = checkpoint_file(kept, dataset, best=best)
+        store.publish_bytes(content, training, name)
+    queued = json.loads(ragan(verb, training, *chosen, "--no-wait", "--json").stdout)
+    assert queued["request"]["checkpoint"] == step
+
+
+def test_shows_an_evaluation_in_words_with_its_caveats(ragan, evaluation):
+    output = ragan("status", evaluation).output
+    for shown in ("60 synthetic images to 60 real ones", "Fréchet distance", "75.47", "3.948", "0 is best", "copies"):
+        assert shown in output
+    assert "• 60 images are too few" in output
+
+
+@pytest.mark.parametrize("searched", [True, False])
+def test_saves_the_pictures_and_the_card_of_an_evaluation(ragan, store, evaluation, tmp_path, monkeypatch, searched):
+    manifest = store.read_manifest(evaluation)
+    if not searched:
+        store.write_manifest(manifest.model_copy(update={"result": manifest.result | {"memorisation": None}}))
+    monkeypatch.setattr("app.client.Client.evaluate", lambda client, *_, **__: client.get(evaluation))
+    folder = tmp_path / "made" / "here"
+    result = ragan("evaluate", "tr_x", "--output", folder)
+    assert result.exit_code == 0, result.output
+    names = {"grid.png", "card.html"} | ({"nearest.png"} if searched else set())
+    assert {file.name for file in folder.iterdir()} == names
+    for name in names:
+        assert f"saved {folder / name}" in result.stderr
 
 
 def test_a_failed_job_is_a_failed_command(ragan, work):
@@ -93,6 +162,9 @@ def test_a_failed_job_is_a_failed_command(ragan, work):
         (["status", "nonsense"], 1, "not an id"),
         (["train", "ds_x", "--set", "width"], 2, "NAME=VALUE"),
         (["generate", "tr_x", "--no-wait", "--output", "x.zip"], 2, "--no-wait"),
+        (["evaluate", "tr_x", "--no-wait", "--output", "x"], 2, "--no-wait"),
+        (["evaluate", "tr_x", "--reference", "all"], 2, "validation"),
+        (["evaluate", "tr_x", "--checkpoint", "newest"], 2, "name a step, or take latest or best"),
         (["worker", "--queue", "nonsense"], 2, "prepare"),
     ],
 )

@@ -96,6 +96,14 @@ def test_trains_generates_and_resumes_by_id_or_by_resource(client, family, datas
         client.get(queued)
 
 
+def test_evaluates_and_saves_what_that_leaves(client, training, evaluation, tmp_path):
+    queued = client.evaluate(client.get(training), count=50, reference="train", wait=False)
+    assert (queued["request"]["training"], queued["request"]["reference"]) == (training, "train")
+    links = client.get(evaluation)["links"]
+    assert client.download(links["nearest"], tmp_path / "nearest.png").read_bytes()[:4] == b"\x89PNG"
+    assert client.download(links["card"], tmp_path / "card.html").read_text().startswith("<!DOCTYPE html>")
+
+
 def test_reads_metrics_and_images(client, training, generation, tmp_path):
     assert [row["step"] for row in client.metrics(training, after_step=27)] == [28, 29, 30]
     assert client.images(generation).shape == (300, 16, 16)

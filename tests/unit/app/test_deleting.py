@@ -50,6 +50,14 @@ def test_a_training_takes_its_generations_along_and_leaves_its_dataset(http, fam
     assert not {family_tree["training"], *family_tree["below"][:-1]} & left(http)
 
 
+def test_a_training_takes_its_evaluations_along(http, store, training, generation, evaluation):
+    refused = http.delete(f"/v1/trainings/{training}")
+    assert (refused.status_code, evaluation in refused.json()["detail"]) == (409, True)
+    assert http.delete(f"/v1/trainings/{training}?cascade=true").status_code == 204
+    assert not {training, generation, evaluation} & left(http)
+    assert not store.folder(evaluation).exists()
+
+
 def test_what_nothing_was_made_from_can_be_deleted_either_way(http, generation):
     assert http.delete(f"/v1/generations/{generation}?cascade=true").status_code == 204
 

@@ -93,6 +93,7 @@ def test_every_kind_can_be_asked_for_again_even_where_it_could_not_be_made_any_m
         Kind.DATASET: SMALL,
         Kind.TRAINING: {"dataset": dataset, "model": {"family": "tiny16"}},
         Kind.GENERATION: {"training": training},
+        Kind.EVALUATION: {"training": training},
     }[kind]
     first = http.post(f"/v1/{kind.collection}", json=body, headers=KEY)
     store.withdraw(training, "checkpoints")

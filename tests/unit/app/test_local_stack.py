@@ -74,9 +74,11 @@ def test_embedded_redis_ends_with_whoever_started_it(tmp_path):
     wait_for(lambda: gone(pid))
 
 
-def test_a_process_that_dies_is_started_again_and_all_are_stopped(tmp_path):
+def test_a_process_that_dies_is_started_again_and_all_are_stopped(tmp_path, request):
     supervisor = Supervisor({"GREETING": "hello"}, tmp_path / "log")
-    program = "import os, signal; print(os.environ['GREETING'], os.getpid(), flush=True); signal.pause()"
+    request.addfinalizer(lambda: supervisor.stop(5))
+    # One text: with PYTHONUNBUFFERED each argument of print is written, and read, by itself.
+    program = "import os, signal; print(f'{os.environ[\"GREETING\"]} {os.getpid()}', flush=True); signal.pause()"
     supervisor.add("greeter", [sys.executable, "-c", program])
 
     def greetings():

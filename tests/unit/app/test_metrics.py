@@ -47,7 +47,7 @@ def test_with_nothing_there_everything_is_known_and_0(http):
     assert (scraped("ragan_redis_up"), scraped("ragan_store_up")) == (1, 1)
     assert scraped("ragan_store_free_bytes") > 0
     assert scraped("ragan_queue_jobs", queue="train", state="running") == 0
-    assert scraped("ragan_workers", queue="generate") == 0
+    assert scraped("ragan_workers", queue="generate") == scraped("ragan_workers", queue="evaluate") == 0
     assert scraped("ragan_images_per_second", kind="dataset") == 0
     assert scraped("ragan_jobs_ended_total", kind="training", status="failed") == 0
     assert scraped("ragan_job_duration_seconds_bucket", kind="training", status="failed", le="+Inf") == 0
@@ -57,7 +57,12 @@ def test_jobs_that_wait_are_counted_by_queue(http, training):
     for _ in range(2):
         http.post("/v1/datasets", json=SMALL)
     http.post("/v1/generations", json={"training": training})
-    assert scrape(http).nonzero("ragan_queue_jobs") == {("prepare", "waiting"): 2, ("generate", "waiting"): 1}
+    http.post("/v1/evaluations", json={"training": training})
+    assert scrape(http).nonzero("ragan_queue_jobs") == {
+        ("prepare", "waiting"): 2,
+        ("generate", "waiting"): 1,
+        ("evaluate", "waiting"): 1,
+    }
 
 
 @pytest.mark.parametrize(
@@ -189,7 +194,7 @@ def test_no_label_has_an_id_a_key_or_its_name(as_key, work, training):
     ada.request(secret.upper(), "/v1/version")
     values = {value for sample in scrape(ada).samples for value in sample.labels.values()}
     assert "/v1/trainings/{resource_id}/metrics" in values
-    assert [value for value in values if re.search(r"(ds|tr|gn)_|rgn|lovelace", value, re.IGNORECASE)] == []
+    assert [value for value in values if re.search(r"(ds|tr|gn|ev)_|rgn|lovelace", value, re.IGNORECASE)] == []
 
 
 def test_the_documented_metrics_are_those_there_are(http):

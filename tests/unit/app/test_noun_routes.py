@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ended import checkpoint_file
+from worker.contract.checkpoints import LearntClasses
 from worker.contract.queues import QueueName
-from worker.contract.requests import DatasetRequest, GenerationRequest, TrainingRequest
+from worker.contract.requests import DatasetRequest, EvaluationRequest, GenerationRequest, TrainingRequest
 from worker.contract.resources import Kind, Status
 
 
@@ -28,6 +30,8 @@ class TestSources:
         )
         assert clinic["fields"]["label"]["Infiltration"] == 20
         assert sum(clinic["fields"]["sex"].values()) == 40
+        assert "NIH asks to" in clinic["licence"]
+        assert "CVPR 2017" in clinic["citation"]
         assert "no layout" in found["holiday-photos"]["problem"]
         assert http.get("/v1/sources/clinic").json() == clinic
 
@@ -107,6 +111,19 @@ class TestTrainings:
             ("train-host-1", ["train"], 2)
         ]
 
+    def test_are_kept_to_the_classes_of_the_dataset(self, http, store, family, work):
+        address = http.post("/v1/datasets", json={"source": "clinic", "image_size": 16}).headers["location"]
+        work(QueueName.PREPARE)
+        request = {"dataset": address.rpartition("/")[2], "model": {"family": "tiny16"}}
+        assert http.post("/v1/trainings", json=request).json()["request"]["classes"] is None
+        kept = {"by": "view", "only": ["PA"]}
+        assert http.post("/v1/trainings", json=request | {"classes": kept}).json()["request"]["classes"] == kept
+        response = http.post("/v1/trainings", json=request | {"classes": {"by": "view", "only": ["PB"]}})
+        assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, "#/classes/only/0")
+        store.publish_family(family.model_copy(update={"takes_labels": True}))
+        learnt = {"by": "labels", "only": None}
+        assert http.post("/v1/trainings", json=request).json()["request"]["classes"] == learnt
+
     def test_show_their_metrics_as_lines_or_as_a_table(self, http, training):
         response = http.get(f"/v1/trainings/{training}/metrics", params={"after_step": 28})
         assert response.headers["content-type"] == "application/x-ndjson"
@@ -134,7 +151,8 @@ class TestTrainings:
         assert http.get(f"/v1/trainings/{training}/snapshots/7.png").status_code == 404
 
     def test_list_their_checkpoints(self, http, training):
-        assert [each["step"] for each in http.get(f"/v1/trainings/{training}/checkpoints").json()] == [20, 30]
+        listed = http.get(f"/v1/trainings/{training}/checkpoints").json()
+        assert [(each["step"], each["best"]) for each in listed] == [(20, False), (30, False)]
 
     def test_go_on_when_they_are_resumed(self, http, redis, live, training):
         response = http.post(f"/v1/trainings/{training}/resume", json={"steps": 50})
@@ -203,6 +221,52 @@ class TestGenerations:
         assert http.get(f"{address}/-1.png").status_code == 404
         assert http.get(address, headers={"Accept": "text/csv"}).status_code == 406
 
+    @pytest.fixture
+    def labelled(self, store, training):
+        """The same training, as one that has learnt classes; one looks like a formula, and one is not Latin."""
+        learnt = LearntClasses(by="labels", names=("Mass", "=Nodule|Mass", "Ödem"))
+        for step in (20, 30):
+            name, content = checkpoint_file(step, "ds_x", learnt)
+            store.publish_bytes(content, training, name)
+        return training
+
+    @pytest.mark.parametrize("dry_run", [False, True])
+    def test_show_the_labels_that_they_draw(self, http, labelled, dry_run):
+        def asked(labels):
+            body = {"training": labelled, "labels": labels}
+            return http.post("/v1/generations", params={"dry_run": dry_run}, json=body)
+
+        assert asked(None).json()["request"]["labels"] == ["Mass", "=Nodule|Mass", "Ödem"]
+        assert asked(["Ödem", "Mass"]).json()["request"]["labels"] == ["Ödem", "Mass"]
+        refused = asked(["Mass", "mas"])
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "#/labels/1")
+        assert "Did you mean 'Mass'" in refused.json()["detail"]
+
+    @pytest.fixture
+    def labelled_generation(self, store, generation):
+        """The generation, as one that was asked for labels."""
+        record = store.read_request(generation)
+        labels = ["Mass", "=Nodule|Mass", "Ödem"]
+        store.write_request(record.model_copy(update={"request": record.request | {"labels": labels}}))
+        return generation
+
+    def test_tell_the_label_of_each_image(self, http, labelled_generation):
+        address = f"/v1/generations/{labelled_generation}/images"
+        response = http.get(address)
+        assert int(response.headers["content-length"]) == len(response.content)
+        with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+            assert archive.testzip() is None
+            rows = list(csv.reader(io.StringIO(archive.read("labels.csv").decode())))
+        assert rows[0] == ["file", "labels"]
+        assert rows[1:4] == [["000000.png", "Mass"], ["000001.png", "'=Nodule|Mass"], ["000002.png", "Ödem"]]
+        assert rows[4:] == [[f"{index:06d}.png", rows[1 + index % 3][1]] for index in range(3, 300)]
+
+        response = http.get(address, headers={"Accept": "application/x-npz"})
+        assert int(response.headers["content-length"]) == len(response.content)
+        archive = np.load(io.BytesIO(response.content))
+        assert archive["labels"].tolist() == ["Mass", "=Nodule|Mass", "Ödem"] * 100
+        assert archive["images"].shape == (300, 16, 16)
+
     def test_are_not_there_before_their_end(self, http, training):
         address = http.post("/v1/generations", json={"training": training}).headers["location"]
         assert http.get(f"{address}/images").status_code == 409
@@ -225,6 +289,7 @@ class TestSystem:
             ("/v1/datasets", DatasetRequest),
             ("/v1/trainings", TrainingRequest),
             ("/v1/generations", GenerationRequest),
+            ("/v1/evaluations", EvaluationRequest),
         ],
     )
     def test_shows_examples_that_are_valid(self, http, path, request_model):

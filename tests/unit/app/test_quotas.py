@@ -73,11 +73,12 @@ def test_a_resumed_training_is_a_job_as_any_other(as_key, store, training):
 
 def test_one_request_is_only_so_large(as_key, family, dataset, training):
     ada, ben = as_key("ada"), as_key("ben", steps=501, images=51)
-    requests = {
-        "steps": ("/v1/trainings", {"dataset": dataset, "model": {"family": "tiny16"}, "steps": 501}),
-        "count": ("/v1/generations", {"training": training, "count": 51}),
-    }
-    for field, (path, body) in requests.items():
+    requests = (
+        ("steps", "/v1/trainings", {"dataset": dataset, "model": {"family": "tiny16"}, "steps": 501}),
+        ("count", "/v1/generations", {"training": training, "count": 51}),
+        ("count", "/v1/evaluations", {"training": training, "count": 51}),
+    )
+    for field, path, body in requests:
         response = ada.post(path, json=body)
         assert "ask for less" in refused(response, "above-quota", 3600)
         assert response.json()["errors"][0]["pointer"] == f"#/{field}"

@@ -7,7 +7,7 @@ import pytest
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app import events
-from worker.contract.queues import QueueName, queue
+from worker.contract.queues import ROUTES, QueueName, queue
 from worker.contract.resources import Kind
 
 SMALL = {"source": "clinic", "image_size": 16}
@@ -70,10 +70,11 @@ def test_every_kind_can_be_waited_for(waiting, queued, http, kind, family, datas
         Kind.DATASET: SMALL,
         Kind.TRAINING: {"dataset": dataset, "model": {"family": "tiny16"}},
         Kind.GENERATION: {"training": training},
+        Kind.EVALUATION: {"training": training},
     }
     path = f"/v1/{kind.collection}"
     answer = waiting(path=path, body=bodies[kind])
-    queued({Kind.DATASET: "prepare", Kind.TRAINING: "train", Kind.GENERATION: "generate"}[kind])
+    queued(ROUTES[kind][0])
     newest = http.get(f"{path}?limit=1").json()["data"][0]
     http.post(newest["links"]["cancel"])
     assert (answer.result().status_code, answer.result().json()["status"]) == (200, "canceled")

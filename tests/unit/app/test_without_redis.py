@@ -32,11 +32,12 @@ def unavailable(response):
     return response.json()["detail"]
 
 
-def test_what_has_ended_is_served(stopped, dataset, training, generation):
-    for kind, resource_id in {Kind.DATASET: dataset, Kind.TRAINING: training, Kind.GENERATION: generation}.items():
-        assert stopped.get(f"/v1/{kind.collection}/{resource_id}").json()["status"] == "succeeded"
+def test_what_has_ended_is_served(stopped, dataset, training, generation, evaluation):
+    for resource_id in (dataset, training, generation, evaluation):
+        assert stopped.get(f"/v1/{Kind.of(resource_id).collection}/{resource_id}").json()["status"] == "succeeded"
     assert len(stopped.get(f"/v1/trainings/{training}/metrics").text.splitlines()) == 30
     assert stopped.get(f"/v1/generations/{generation}/images", headers={"Range": "bytes=0-3"}).content == b"PK\3\4"
+    assert stopped.get(f"/v1/evaluations/{evaluation}/card.html").status_code == 200
 
 
 def test_the_events_of_what_has_ended_are_served(stopped, training):

@@ -28,7 +28,7 @@ class Tiny(Family[CommonHyperparameters]):
     hyperparameters = CommonHyperparameters
     presets: ClassVar = {"default": CommonHyperparameters(dropout=0.5), "reference": CommonHyperparameters()}
 
-    def generator(self, hyperparameters):
+    def generator(self, hyperparameters, classes):
         return keras.Sequential([
             keras.Input((4,)),
             keras.layers.Dense(64),
@@ -37,7 +37,7 @@ class Tiny(Family[CommonHyperparameters]):
             keras.layers.Reshape((8, 8, 1)),
         ])
 
-    def discriminator(self, hyperparameters):
+    def discriminator(self, hyperparameters, classes):
         return keras.Sequential([
             keras.Input((8, 8, 1)),
             keras.layers.Flatten(),
@@ -45,6 +45,32 @@ class Tiny(Family[CommonHyperparameters]):
             keras.layers.Dense(1),
         ])
 """
+
+TINY_LABELLED = (
+    TINY
+    + """
+
+from worker.models.networks.conditioning import EMBEDDING_SIZE, conditional_generator, projection_discriminator
+
+
+class TinyLabelled(Tiny):
+    name = "tiny-labelled"
+    takes_labels = True
+
+    def generator(self, hyperparameters, classes):
+        layers = map(fresh, super().generator(hyperparameters, classes).layers)
+        return conditional_generator(keras.Sequential([keras.Input((4 + EMBEDDING_SIZE,)), *layers]), classes)
+
+    def discriminator(self, hyperparameters, classes):
+        features = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Dropout(hyperparameters.dropout)])
+        head = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(1)])
+        return projection_discriminator(features, head, classes)
+
+
+def fresh(layer):
+    return type(layer).from_config(layer.get_config())
+"""
+)
 
 Install = Callable[[str, str, str], None]
 
@@ -78,6 +104,13 @@ def tiny(install: Install) -> str:
     """A family of 8x8 images that trains in no time, with dropout, batch norm and an average; its name."""
     install("tiny_family", TINY, "Tiny")
     return "tiny"
+
+
+@pytest.fixture
+def tiny_labelled(install: Install) -> str:
+    """The same, which takes labels."""
+    install("tiny_labelled_family", TINY_LABELLED, "TinyLabelled")
+    return "tiny-labelled"
 
 
 @pytest.fixture

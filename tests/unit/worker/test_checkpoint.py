@@ -10,6 +10,7 @@ from worker.checkpoint import load_generator, restore_checkpoint, save_checkpoin
 from worker.contract.checkpoints import list_checkpoints, read_record
 from worker.contract.errors import CheckpointMissing, UnknownFamily
 from worker.contract.resources import Kind
+from worker.contract.results import BestCheckpoint
 
 POINTS = np.linspace(-1, 1, 8, dtype=np.float32).reshape(2, 4)
 
@@ -27,13 +28,22 @@ def folder(context: Any) -> Any:
 def networks(family: str) -> tuple[Any, Any]:
     from worker.models.registry import families
 
-    generator = families()[family].generator(families()[family].presets["default"])
+    generator = families()[family].generator(families()[family].presets["default"], 0)
     average = tf.keras.models.clone_model(generator)
     average.set_weights([weight + 1 for weight in generator.get_weights()])
     return generator, average
 
 
-def save(context: Any, family: str, step: int = 10, *, keep: int = 3, ema_decay: float = 0.9, **state: Any) -> Any:
+def save(
+    context: Any,
+    family: str,
+    step: int = 10,
+    *,
+    keep: int = 3,
+    ema_decay: float = 0.9,
+    best: BestCheckpoint | None = None,
+    **state: Any,
+) -> Any:
     return save_checkpoint(
         tf.train.Checkpoint(**state),
         context,
@@ -47,6 +57,7 @@ def save(context: Any, family: str, step: int = 10, *, keep: int = 3, ema_decay:
         dataset_sha256=None,
         images_seen=40,
         seconds=2.5,
+        best=best,
     )
 
 
@@ -64,6 +75,15 @@ def test_the_newest_checkpoints_are_kept(context: Any, folder: Any) -> None:
     for step in (1, 2, 10, 3):
         save(context, "tiny", step, keep=2, value=tf.Variable(float(step)))
     assert [info.step for info in list_checkpoints(folder)] == [3, 10]
+
+
+def test_the_best_is_kept_beside_the_newest_until_there_is_a_better_one(context: Any, folder: Any) -> None:
+    kept = []
+    for step, best in [(1, 1), (2, 1), (3, 1), (4, 4), (5, 4), (6, 4)]:
+        nearest = BestCheckpoint(step=best, metric="frechet_distance", value=10 - best)
+        save(context, "tiny", step, keep=2, best=nearest, value=tf.Variable(0.0))
+        kept.append([info.step for info in list_checkpoints(folder)])
+    assert kept == [[1], [1, 2], [1, 2, 3], [3, 4], [4, 5], [4, 5, 6]]
 
 
 def test_a_state_comes_back_whole_or_not_at_all(context: Any, folder: Any) -> None:

@@ -1,15 +1,17 @@
 """What is written of a dataset is what a later stage reads."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from trainers import labelled_dataset
 from worker.contract.errors import NotFound
 from worker.contract.requests import DatasetRequest
 from worker.dataset import IMAGES, ITEMS, Dataset, ImagesWriter, write_items
-from worker.selection import select, without
+from worker.selection import counts, select, without
 from worker.sources.base import SPLITS
 from worker.sources.nih_cxr14 import NihCxr14
 
@@ -64,6 +66,42 @@ def test_a_dataset_is_read_as_it_was_written(tmp_path: Path, nih_folder: Callabl
     assert lines[3].startswith("00000002_000.png,1,Effusion|Infiltration,PA,F,34,")
     assert lines[3].endswith(",1,")
     assert lines[5].endswith(",,,view")
+
+
+def test_images_are_told_apart_by_each_field_with_the_names_that_counts_have(
+    tmp_path: Path, nih_folder: Callable[..., Path]
+) -> None:
+    rows = [
+        ("a.png", "Mass|Effusion", 1, "105", "F", "PA"),
+        ("b.png", "No Finding", 2, "9", "M", "AP"),
+        ("c.png", "", 3, "34", "", "PA"),
+        ("d.png", "Mass", 4, "", "F", ""),
+    ]
+    table = NihCxr14.open(nih_folder(rows=rows)).table
+    selection = select(table, DatasetRequest(source="small"))
+    with ImagesWriter(tmp_path / IMAGES, 8) as writer:
+        for _ in rows:
+            writer.append(np.zeros((8, 8), np.uint8))
+    write_items(tmp_path / ITEMS, table, selection, {})
+    dataset, counted = Dataset.open(tmp_path), counts(table, selection)
+
+    found = {field: dataset.classes(field) for field in ("labels", "view", "sex", "age_decade")}
+    assert found["labels"].names == ("Effusion|Mass", "Mass", "No Finding")
+    assert found["labels"].codes.tolist() == [0, 2, 2, 1]
+    assert found["age_decade"].names == ("0-9", "30-39", "100-109", "unknown")
+    assert found["age_decade"].codes.tolist() == [2, 0, 1, 3]
+    for field in ("view", "sex", "age_decade"):
+        named = [found[field].names[code] for code in found[field].codes]
+        assert Counter(named) == getattr(counted, field)
+
+
+def test_of_some_classes_a_dataset_has_the_same_images_and_fewer_in_its_parts(tmp_path: Path) -> None:
+    images = np.zeros((4, 8, 8), np.uint8)
+    whole = labelled_dataset(tmp_path, images, ["Mass", "", "Nodule", "Mass"], ["train", "train", "train", "test"])
+    part = whole.of_classes("labels", ["Mass", "Nodule"])
+    assert [part.indices(split).tolist() for split in SPLITS] == [[0, 2], [], [3]]
+    assert part.images is whole.images
+    assert whole.indices("train").tolist() == [0, 1, 2]
 
 
 def test_names_that_look_like_formulas_are_text_to_people_and_read_as_the_source_has_them(

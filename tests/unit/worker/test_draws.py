@@ -1,8 +1,18 @@
 import numpy as np
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chisquare
 
-from worker.draws import latent_batches, latent_points, real_batches
+from worker.draws import (
+    augmentation_numbers,
+    class_batches,
+    codes_in_turn,
+    latent_batches,
+    latent_points,
+    member_batches,
+    real_batches,
+)
 
 seeds = st.integers(0, 2**32 - 1)
 steps = st.integers(1, 10_000_000)
@@ -46,6 +56,7 @@ def test_steps_seeds_and_purposes_do_not_share_numbers(seed: int, step: int) -> 
         latent_batches(seed, step + 1, shape).numpy(),
         latent_batches((seed + 1) % 2**32, step, shape).numpy(),
         latent_points(seed, step, 1, 6),
+        2 * augmentation_numbers(seed, step, shape).numpy() - 1,
     ]
     assert len({draw.tobytes() for draw in draws}) == len(draws)
 
@@ -55,13 +66,56 @@ def test_batches_are_drawn_with_replacement_from_the_whole_population() -> None:
     assert set(chosen.numpy().ravel().tolist()) == set(range(64))
 
 
+@settings(deadline=None)
+@given(seed=seeds, step=steps)
+def test_a_steps_augmentations_are_the_same_each_time_and_within_range(seed: int, step: int) -> None:
+    numbers = augmentation_numbers(seed, step, (2, 3, 2, 6))
+    np.testing.assert_array_equal(numbers, augmentation_numbers(seed, step, (2, 3, 2, 6)))
+    assert numbers.shape == (2, 3, 2, 6)
+    assert numbers.numpy().min() >= 0
+    assert numbers.numpy().max() < 1
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=seeds, step=steps, sizes=st.lists(st.integers(1, 10_000_000), min_size=1, max_size=8))
+def test_members_are_of_the_classes_that_they_are_drawn_for(seed: int, step: int, sizes: list[int]) -> None:
+    codes = class_batches(seed, step, (2, 16), len(sizes))
+    positions = member_batches(seed, step, codes, sizes).numpy()
+    first = np.cumsum([0, *sizes])
+    np.testing.assert_array_equal(np.searchsorted(first, positions, side="right") - 1, codes)
+    np.testing.assert_array_equal(positions, member_batches(seed, step, codes, sizes))
+
+
+def test_classes_and_their_members_are_drawn_equally_often_however_skewed_they_are() -> None:
+    sizes, of_step = (1, 4, 45), 100
+    drawn = []
+    for step in range(1, 101):
+        codes = class_batches(11, step, (1, of_step), len(sizes))
+        drawn.append(member_batches(11, step, codes, sizes).numpy().ravel())
+    counted = np.bincount(np.concatenate(drawn), minlength=sum(sizes))
+    expected = np.concatenate([np.full(size, 100 * of_step / len(sizes) / size) for size in sizes])
+    # By chance, as good a fit or a worse one comes in one of a hundred seeds or more.
+    assert chisquare(counted, expected).pvalue > 0.01
+
+
+def test_codes_in_turn_begin_anew_after_the_last_class() -> None:
+    assert codes_in_turn(3, 7).tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert codes_in_turn(0, 7) is None
+
+
 def test_the_numbers_stay_what_they_were() -> None:
     # A release that draws other numbers from the same seed breaks every stored seed.
     assert real_batches(7, 1, (1, 6), 1000).numpy().tolist() == GOLDEN_INDICES
+    assert class_batches(7, 1, (1, 6), 10).numpy().tolist() == GOLDEN_CLASSES
+    assert member_batches(7, 1, tf.constant([[0, 1, 1]]), (10, 1000)).numpy().tolist() == GOLDEN_MEMBERS
     np.testing.assert_allclose(latent_batches(7, 1, (1, 1, 3)).numpy().ravel(), GOLDEN_LATENTS, atol=1e-7)
     np.testing.assert_allclose(latent_points(7, 0, 1, 3).ravel(), GOLDEN_POINT, atol=1e-7)
+    np.testing.assert_allclose(augmentation_numbers(7, 1, (3,)), GOLDEN_AUGMENTATION, atol=1e-7)
 
 
 GOLDEN_INDICES = [[811, 765, 639, 886, 810, 93]]
+GOLDEN_CLASSES = [[4, 4, 6, 4, 9, 2]]
+GOLDEN_MEMBERS = [[4, 968, 649]]
 GOLDEN_LATENTS = [-0.67194104, 0.69401479, -0.54391932]
+GOLDEN_AUGMENTATION = [0.17722940, 0.55358648, 0.72331923]
 GOLDEN_POINT = [0.74414688, -0.40926924, -0.15980464]

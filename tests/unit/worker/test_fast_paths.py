@@ -5,6 +5,7 @@ from pydantic import ValidationError
 from trainers import trainer_of
 from worker.contract.fast_paths import FastPath
 from worker.contract.settings import Settings
+from worker.draws import codes_in_turn
 from worker.fast_paths import DEFAULTS, PLAIN, RESIDENT_BYTES, FastPaths, active, for_drawing, for_training, taking
 from worker.models.registry import family
 
@@ -59,6 +60,7 @@ def test_paths_are_taken_within_and_not_after() -> None:
     assert active() == PLAIN
 
 
+@pytest.mark.parametrize("name", ["minuscule28", "minuscule28-conditional"])
 @pytest.mark.parametrize(
     "fast_paths",
     [
@@ -68,8 +70,8 @@ def test_paths_are_taken_within_and_not_after() -> None:
         frozenset({FastPath.XLA}),
     ],
 )
-def test_a_path_changes_how_a_step_is_computed_and_not_what(fast_paths: FastPaths) -> None:
-    kind = family("minuscule28")
+def test_a_path_changes_how_a_step_is_computed_and_not_what(fast_paths: FastPaths, name: str) -> None:
+    kind = family(name)
     chosen = kind.configure("default", {"width": 0.25, "ema_decay": 0.9})
     plain, fast = (trainer_of(kind, chosen, batch_size=2, fast_paths=paths) for paths in (PLAIN, fast_paths))
     (first, second), (first_plain, second_plain) = fast.advance(2), plain.advance(2)
@@ -77,4 +79,17 @@ def test_a_path_changes_how_a_step_is_computed_and_not_what(fast_paths: FastPath
     # RMSprop's first updates have nearly the size of the rate, whatever that of the gradient: rounding shows.
     assert second == pytest.approx(second_plain, abs=0.02)
     points = np.random.default_rng(0).uniform(-1, 1, (4, kind.latent_size)).astype(np.float32)
-    np.testing.assert_allclose(fast.sample(points), plain.sample(points), atol=0.02)
+    codes = codes_in_turn(len(plain.classes.names), 4)
+    np.testing.assert_allclose(fast.sample(points, codes), plain.sample(points, codes), atol=0.02)
+
+
+def test_options_are_the_same_when_compiled(tiny: str) -> None:
+    kind = family(tiny)
+    every_change = ["brightness", "contrast", "translation", "cutout"]
+    options = {"loss": "hinge", "diff_augment": every_change, "spectral_norm": True, "r1_weight": 1.0, "r1_every": 2}
+    chosen = kind.configure("default", {"dropout": 0, "d_steps": 2} | options)
+    plain, compiled = (
+        trainer_of(kind, chosen, batch_size=4, fast_paths=paths) for paths in (PLAIN, frozenset({FastPath.XLA}))
+    )
+    for ours, theirs in zip(compiled.advance(3), plain.advance(3), strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)

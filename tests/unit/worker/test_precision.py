@@ -63,6 +63,16 @@ def test_half_precision_trains_much_as_float32_does_and_their_checkpoints_are_al
     np.testing.assert_allclose(whole.sample(points), half.sample(points), atol=0.02)
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_in_half_precision_the_slope_at_real_images_is_much_the_same(precision: Precision) -> None:
+    kind = family("minuscule28")
+    chosen = kind.configure("default", {"width": 0.05, "r1_weight": 1.0, "ema_decay": 0})
+    whole, half = (
+        trainer_of(kind, chosen, batch_size=4, precision=each).advance(1)[0] for each in ("float32", precision)
+    )
+    assert half["r1"] == pytest.approx(whole["r1"], rel=0.05)
+
+
 def test_a_batch_whose_gradients_overflow_teaches_nothing(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LOSS_SCALE, "float16", 2.0**60)
     kind = family(tiny)

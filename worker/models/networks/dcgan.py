@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from worker.models.networks.conditioning import EMBEDDING_SIZE, conditional_generator, projection_discriminator
 from worker.models.networks.convolutions import Convolution, DoublingConvolution, TransposedConvolution
 
 KERNEL = 5
@@ -18,8 +19,10 @@ Blocks = Sequence[tuple[int, int]]
 """Channels of each block, and the factor by which it enlarges (generator) or reduces (discriminator): 1 or 2."""
 
 
-def generator(*, latent_size: int, start: tuple[int, int], blocks: Blocks, width: float, dropout: float) -> keras.Model:
-    """Latent points (B, latent_size) to images (B, S, S, 1) in (0, 1).
+def generator(
+    *, latent_size: int, start: tuple[int, int], blocks: Blocks, width: float, dropout: float, classes: int = 0
+) -> keras.Model:
+    """Latent points (B, latent_size), and class codes (B,) if there are classes, to images (B, S, S, 1) in (0, 1).
 
     Args:
         latent_size: Coordinates of a latent point.
@@ -27,10 +30,11 @@ def generator(*, latent_size: int, start: tuple[int, int], blocks: Blocks, width
         blocks: Each one is nearest-neighbour up-sampling, transposed convolution, batch norm, ReLU.
         width: Times every number of channels but the last.
         dropout: Share dropped after the first ReLU.
+        classes: To tell apart; 0 for a network that takes no codes.
     """
     side, channels = start[0], scaled(start[1], width)
     network = [
-        keras.Input((latent_size,)),
+        keras.Input((latent_size + (EMBEDDING_SIZE if classes else 0),)),
         layers.Dense(side * side * channels),
         batch_norm(),
         layers.ReLU(),
@@ -42,17 +46,20 @@ def generator(*, latent_size: int, start: tuple[int, int], blocks: Blocks, width
         network += [convolution(scaled(filters, width), KERNEL), batch_norm(), layers.ReLU()]
     # The sigmoid stays in float32 whatever precision the rest runs in.
     network += [TransposedConvolution(1, KERNEL), layers.Activation("sigmoid", dtype="float32")]
+    if classes:
+        return conditional_generator(keras.Sequential(network), classes)
     return keras.Sequential(network, name="generator")
 
 
-def discriminator(*, image_size: int, blocks: Blocks, width: float, dropout: float) -> keras.Model:
-    """Images (B, S, S, 1) in [0, 1] to logits (B, 1).
+def discriminator(*, image_size: int, blocks: Blocks, width: float, dropout: float, classes: int = 0) -> keras.Model:
+    """Images (B, S, S, 1) in [0, 1], and class codes (B,) if there are classes, to logits (B, 1).
 
     Args:
         image_size: Pixels on a side.
         blocks: Each one is convolution with a stride, LeakyReLU, dropout.
         width: Times every number of channels.
         dropout: Share dropped after each LeakyReLU.
+        classes: To tell apart; 0 for a network that takes no codes.
     """
     network = [keras.Input((image_size, image_size, 1))]
     for filters, stride in blocks:
@@ -61,8 +68,10 @@ def discriminator(*, image_size: int, blocks: Blocks, width: float, dropout: flo
             layers.LeakyReLU(negative_slope=SLOPE),
             layers.Dropout(dropout),
         ]
-    network += [layers.Flatten(), layers.Dense(1, dtype="float32")]
-    return keras.Sequential(network, name="discriminator")
+    head = [layers.Flatten(), layers.Dense(1, dtype="float32")]
+    if classes:
+        return projection_discriminator(keras.Sequential(network), keras.Sequential(head), classes)
+    return keras.Sequential([*network, *head], name="discriminator")
 
 
 def batch_norm() -> layers.Layer:

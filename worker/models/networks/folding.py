@@ -7,6 +7,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
+from worker.models.networks.conditioning import ConditionalGenerator
 from worker.models.networks.convolutions import (
     Convolution,
     DoublingConvolution,
@@ -45,7 +46,10 @@ def fold_batch_norm(network: keras.Model) -> keras.Model:
     the copy are made under the fast paths and the precision that hold where this is called.
 
     A network is returned as it is, unless it is a plain sequence of layers whose copies are known to do what they do.
+    Of a conditional generator the body is copied, and the embedding is shared.
     """
+    if type(network) is ConditionalGenerator:
+        return ConditionalGenerator(fold_batch_norm(network.body), network.embedding)
     if type(network) is not keras.Sequential or not _can_be_copied(network.layers):
         return network
     kept: list[layers.Layer] = []

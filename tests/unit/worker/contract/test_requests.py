@@ -1,7 +1,16 @@
 import pytest
 from pydantic import ValidationError
 
-from worker.contract.requests import AgeRange, DatasetRequest, GenerationRequest, Split, TrainingRequest, Where
+from worker.contract.requests import (
+    AgeRange,
+    ClassChoice,
+    DatasetRequest,
+    EvaluationRequest,
+    GenerationRequest,
+    Split,
+    TrainingRequest,
+    Where,
+)
 
 
 def test_a_dataset_request_needs_only_a_source_and_shows_every_default():
@@ -29,6 +38,9 @@ def test_a_training_request_needs_only_a_dataset_and_shows_every_default():
         "snapshot_every": 10,
         "checkpoint_every": 200,
         "keep_checkpoints": 3,
+        "evaluate_every": None,
+        "evaluate_metrics": ["frechet_distance"],
+        "classes": None,
     }
 
 
@@ -42,6 +54,21 @@ def test_a_training_request_needs_only_a_dataset_and_shows_every_default():
         (TrainingRequest, {"dataset": "ds_x", "batch_size": 10, "devices": 4}, "take a multiple of 4"),
         (TrainingRequest, {"dataset": "ds_x", "devices": 0}, "ask for 1 or more"),
         (TrainingRequest, {"dataset": "ds_x", "precision": "float8"}, "bfloat16"),
+        (TrainingRequest, {"dataset": "ds_x", "evaluate_every": 0}, "greater than or equal to 1"),
+        (TrainingRequest, {"dataset": "ds_x", "evaluate_metrics": []}, "at least 1 item"),
+        (TrainingRequest, {"dataset": "ds_x", "evaluate_metrics": ["diversity"]}, "'frechet_distance'"),
+        (
+            TrainingRequest,
+            {"dataset": "ds_x", "evaluate_metrics": ["recall"]},
+            "name a distance first, one of",
+        ),
+        (TrainingRequest, {"dataset": "ds_x", "evaluate_metrics": ["kernel_distance"] * 2}, "named twice"),
+        (ClassChoice, {"only": ["Mass", "Nodule", "Mass"]}, "names 'Mass' more than once"),
+        (ClassChoice, {"only": []}, "at least 1 item"),
+        (ClassChoice, {"by": "patient"}, "age_decade"),
+        (GenerationRequest, {"training": "tr_x", "labels": []}, "at least 1 item"),
+        (GenerationRequest, {"training": "tr_x", "checkpoint": "newest"}, "'latest' or 'best'"),
+        (EvaluationRequest, {"training": "tr_x", "checkpoint": "newest"}, "'latest' or 'best'"),
         (GenerationRequest, {"training": "tr_x", "count": 0}, "greater than or equal to 1"),
         (DatasetRequest, {"source": ""}, "at least 1 character"),
         (DatasetRequest, {"source": "phantom", "limit": 10_000_001}, "less than or equal to 10000000"),
@@ -63,3 +90,9 @@ def test_parts_of_a_split_that_are_not_named_are_empty():
 def test_every_example_of_the_documentation_is_valid(model):
     for example in model.model_config["json_schema_extra"]["examples"]:
         assert model.model_validate(example)
+
+
+@pytest.mark.parametrize("model", [GenerationRequest, EvaluationRequest])
+@pytest.mark.parametrize("checkpoint", ["latest", "best", 0, 200])
+def test_a_checkpoint_is_a_step_or_a_word_for_one(model, checkpoint):
+    assert model(training="tr_x", checkpoint=checkpoint).checkpoint == checkpoint

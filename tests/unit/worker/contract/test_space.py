@@ -11,7 +11,7 @@ import pytest
 
 from worker.contract.errors import DiskFull, StoreUnavailable
 from worker.contract.shards import SHARD_IMAGES, archive_name, array_name
-from worker.contract.space import check_room, dataset_bytes, disk_full, generation_bytes, trouble
+from worker.contract.space import check_room, dataset_bytes, disk_full, evaluation_bytes, generation_bytes, trouble
 
 
 def test_a_store_with_room_is_not_objected_to_be_it_made_yet_or_not(tmp_path: Path) -> None:
@@ -52,13 +52,31 @@ def test_a_dataset_takes_its_array() -> None:
     assert dataset_bytes(112_120, 64) == np.zeros((112_120, 64, 64), np.uint8).nbytes
 
 
-def test_a_generation_takes_no_more_than_foreseen(tmp_path: Path, store, job_context) -> None:
+@pytest.mark.parametrize("labels", [None, ["Mass", "Łódź|" * 300]])
+def test_a_generation_takes_no_more_than_foreseen(tmp_path: Path, store, job_context, labels) -> None:
     from worker.stages.generate import _publish_shard
 
     context = job_context()
     noise = np.random.default_rng(1).integers(0, 256, (SHARD_IMAGES, 64, 64), np.uint8)
     long = {"Synthetic": "true", "Software": "RaGAN", "Training": context.resource_id, "Dataset-SHA-256": "0" * 64}
-    _publish_shard(noise, 0, 0, long | {"Checkpoint": "100000", "Seed": str(2**63), "Precision": "bfloat16"}, context)
+    long |= {"Checkpoint": "100000", "Seed": str(2**63), "Precision": "bfloat16"}
+    of_images = labels and labels[1:] * SHARD_IMAGES
+    _publish_shard(noise, 0, 0, of_images, long, context)
     folder = context.store.folder(context.resource_id)
     written = sum((folder / name(0)).stat().st_size for name in (array_name, archive_name))
-    assert 0.8 * generation_bytes(SHARD_IMAGES, 64) < written <= generation_bytes(SHARD_IMAGES, 64)
+    foreseen = generation_bytes(SHARD_IMAGES, 64, labels)
+    assert 0.8 * foreseen < written <= foreseen
+
+
+@pytest.mark.parametrize("image_size", [16, 128])
+def test_an_evaluation_takes_no_more_than_foreseen(store, job_context, image_size: int) -> None:
+    from worker.metrics.memorisation import Pair, worst_pairs_grid
+    from worker.sources.pixels import encode_png
+    from worker.stages.evaluate import _publish_grid
+
+    context = job_context()
+    noise = np.random.default_rng(1).integers(0, 256, (64, image_size, image_size), np.uint8)
+    _publish_grid(noise, noise, context)
+    pairs = worst_pairs_grid(tuple(Pair(each, each, 0.0, 0.0) for each in range(10)), noise, noise)
+    written = (context.store.folder(context.resource_id) / "grid.png").stat().st_size + len(encode_png(pairs))
+    assert written <= evaluation_bytes(image_size)

@@ -97,6 +97,14 @@ def test_a_warning_names_the_images_and_the_dimensions(images: int, dimensions: 
         assert enough or f"{images} images are too few for {dimensions} dimensions, which need 313" in str(warning)
 
 
+@pytest.mark.parametrize(("dimensions", "needed"), [(256, "1,250"), (2048, "10,000")])
+def test_of_many_dimensions_few_images_are_sent_to_the_kernel_distance(dimensions: int, needed: str) -> None:
+    warning = frechet_distance(*np.random.default_rng(0).normal(size=(2, 40, dimensions))).warning
+    assert warning is not None
+    assert f"40 images are too few for {dimensions:,} dimensions, which need {needed}" in warning
+    assert "go by the kernel distance" in warning
+
+
 def test_a_golden_number() -> None:
     generator = np.random.default_rng(2017)
     reference, synthetic = generator.normal(size=(100, 6)), generator.gamma(2, size=(80, 6))

@@ -11,7 +11,9 @@ import worker.models
 from worker.contract.errors import DuplicateFamily, UnknownFamily
 from worker.models.registry import discover, families, family
 
-BUILT_IN = ["dcgan128", "dcgan64", "minuscule28"]
+BUILT_IN = [
+    *("dcgan128", "dcgan128-conditional", "dcgan64", "dcgan64-conditional", "minuscule28", "minuscule28-conditional"),
+]
 SMALL = """
 from worker.models.base import CommonHyperparameters, Family
 
@@ -23,10 +25,10 @@ class {kind}(Family[CommonHyperparameters]):
     hyperparameters = CommonHyperparameters
     presets = {{"default": CommonHyperparameters(), "reference": CommonHyperparameters()}}
 
-    def generator(self, hyperparameters):
+    def generator(self, hyperparameters, classes):
         raise NotImplementedError
 
-    def discriminator(self, hyperparameters):
+    def discriminator(self, hyperparameters, classes):
         raise NotImplementedError
 """
 LIST_WITHOUT_TENSORFLOW = """

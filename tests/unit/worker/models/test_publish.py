@@ -15,6 +15,9 @@ from worker.models.publish import publish
 from worker.models.registry import families
 
 PARAMETERS = {
+    "minuscule28-conditional": {"generator": 3_021_541, "discriminator": 4_312_577},
+    "dcgan64-conditional": {"generator": 3_616_741, "discriminator": 4_337_153},
+    "dcgan128-conditional": {"generator": 5_256_421, "discriminator": 1_878_401},
     "minuscule28": {"generator": 2_394_241, "discriminator": 4_311_553},
     "dcgan64": {"generator": 2_797_441, "discriminator": 4_336_129},
     "dcgan128": {"generator": 4_437_121, "discriminator": 1_878_145},
@@ -31,7 +34,8 @@ def test_the_program_publishes_every_family_and_prints_the_devices(tmp_path: Pat
         family = families()[name]
         assert description.image_sizes == (family.image_size,)
         assert description.hyperparameters == family.hyperparameters.model_json_schema()
-        assert description.presets == {preset: values.model_dump() for preset, values in family.presets.items()}
+        presets = {preset: values.model_dump(mode="json") for preset, values in family.presets.items()}
+        assert description.presets == presets
 
 
 def test_a_family_that_cannot_be_built_is_logged_and_the_others_are_published(
@@ -43,7 +47,7 @@ def test_a_family_that_cannot_be_built_is_logged_and_the_others_are_published(
     class Unbuildable(Tiny):
         name = "a-broken-one"
 
-        def generator(self, hyperparameters):
+        def generator(self, hyperparameters, classes):
             raise RuntimeError("no such layer")
     """
     install("broken_networks", unbuildable, "Unbuildable")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from trainers import labelled_dataset
 from worker.contract.errors import DevicesUnavailable, InvalidRequest, UnknownFamily
 from worker.contract.fast_paths import FastPath
 from worker.contract.requests import TrainingRequest
@@ -31,7 +32,7 @@ class Countable(Family[CommonHyperparameters]):
     hyperparameters = CommonHyperparameters
     presets: ClassVar = {"default": CommonHyperparameters(ema_decay=0), "reference": CommonHyperparameters()}
 
-    def generator(self, hyperparameters):
+    def generator(self, hyperparameters, classes):
         return Sequential([
             Input((100,)),
             layers.Dense(512, activation="relu"),
@@ -39,7 +40,7 @@ class Countable(Family[CommonHyperparameters]):
             layers.Reshape((8, 8, 1), dtype="float32"),
         ])
 
-    def discriminator(self, hyperparameters):
+    def discriminator(self, hyperparameters, classes):
         return Sequential([
             Input((8, 8, 1)),
             layers.Conv2D(32, 5, strides=2, padding="same", activation="relu"),
@@ -108,6 +109,29 @@ def test_operations_are_those_of_a_step_that_computes_nothing_in_vain(countable)
     once = forecast_of(countable, fast_paths=ONE_PASS)
     assert once.flops_per_step == pytest.approx(teach_discriminator + teach_generator - there, rel=0.02)
     assert once.flops_per_step_plain == plain.flops_per_step
+
+
+def test_a_penalty_that_some_steps_take_is_shared_out_over_all(countable):
+    """The way there, back to the images, and back through both: each product of either way is two more products."""
+    without = forecast_of(countable)
+    each, fourth = (forecast_of(countable, hyperparameters={"r1_weight": 1, "r1_every": every}) for every in (1, 4))
+    penalty = each.flops_per_step - without.flops_per_step
+    there_and_back = BATCH * 2 * sum(DISCRIMINATOR)
+    assert 2 * there_and_back < penalty < 3.1 * there_and_back
+    assert fourth.flops_per_step - without.flops_per_step == pytest.approx(penalty / 4, rel=0.01)
+    assert fourth.memory_bytes == each.memory_bytes
+    assert held(each) >= held(without)
+
+
+def test_options_are_foreseen_as_they_are_trained(countable):
+    plain = forecast_of(countable)
+    augmented = forecast_of(countable, hyperparameters={"diff_augment": ["brightness", "translation"]})
+    assert plain.flops_per_step < augmented.flops_per_step < 1.05 * plain.flops_per_step
+    normalized = forecast_of(countable, hyperparameters={"spectral_norm": True})
+    assert normalized.parameters["discriminator"] == DISCRIMINATOR_PARAMETERS + 32 + 64 + 1
+    # Three products of a vector with each kernel, in each of two passes, and as many for gradients, at most.
+    kernels = DISCRIMINATOR_PARAMETERS - 32 - 64 - 1
+    assert plain.flops_per_step < normalized.flops_per_step < plain.flops_per_step + 40 * kernels
 
 
 def held(forecast):
@@ -180,6 +204,36 @@ def test_the_reference_network_takes_what_was_worked_out_for_it():
     assert forecast.fast_paths == ("mirrored_kernels", "one_generator_pass", "small_kernels")
 
 
+def test_of_classes_the_embeddings_are_counted_and_their_products(tmp_path):
+    def of(family, **classes):
+        request = TrainingRequest(
+            dataset=Kind.DATASET.new_id(),
+            model={"family": family, "hyperparameters": {"width": 0.05}},
+            batch_size=16,
+            precision="float32",
+            **classes,
+        )
+        images = np.zeros((6, 28, 28), np.uint8)
+        dataset = labelled_dataset(tmp_path, images, ["Mass", "Nodule", "", "Mass|Nodule", "Mass", ""])
+        return foresee(request, dataset, Settings(fast_paths=frozenset()))
+
+    without, two, four = (
+        of("minuscule28"),
+        of("minuscule28-conditional", classes={"only": ["Mass", "Nodule"]}),
+        of("minuscule28-conditional"),
+    )
+    channels = round(0.05 * 512)
+    for network, size in (("generator", 50), ("discriminator", channels)):
+        assert four.parameters[network] - two.parameters[network] == 2 * size
+    assert two.parameters["discriminator"] == without.parameters["discriminator"] + 2 * channels
+    assert four.flops_per_step > two.flops_per_step > without.flops_per_step
+    assert four.memory_bytes.weights > two.memory_bytes.weights > without.memory_bytes.weights
+    with pytest.raises(InvalidRequest, match=r"no class 'Mas'\. Did you mean 'Mass'"):
+        of("minuscule28", classes={"only": ["Mas"]})
+    with pytest.raises(InvalidRequest, match="there is PA alone"):
+        of("minuscule28-conditional", classes={"by": "view"})
+
+
 def test_nothing_of_it_stays_in_the_process(countable):
     def kept():
         gc.collect()
@@ -206,9 +260,41 @@ def test_what_cannot_be_trained_is_refused(countable):
         ({"splits": ()}, InvalidRequest, "give `train` a larger split"),
         ({"devices": "all", "batch_size": 3}, InvalidRequest, "3 cannot be shared out evenly over 2 devices"),
         ({"devices": 4}, DevicesUnavailable, r"has 2 device\(s\) .* asks for 4"),
+        ({"evaluate_every": 1}, InvalidRequest, "8 pixels on a side, and an evaluation needs 16"),
     ],
 )
 def test_what_does_not_go_together_is_refused_as_by_the_training(countable, monkeypatch, wrong, error, sentence):
     monkeypatch.setattr("worker.stages.foresee.device_names", lambda _: ("CPU:0", "CPU:1"))
     with pytest.raises(error, match=sentence):
         forecast_of(countable, **({"devices": 1} | wrong))
+
+
+def test_evaluations_on_the_way_are_checked_as_by_the_training(install, countable):
+    own = """
+    from countable_family import Countable, Input, Sequential, layers
+
+    class Namesake(Countable):
+        name = "namesake"
+        image_size = 16
+
+        def generator(self, hyperparameters, classes):
+            return Sequential([Input((100,)), layers.Dense(256), layers.Reshape((16, 16, 1))])
+
+        def discriminator(self, hyperparameters, classes):
+            return Sequential([Input((16, 16, 1)), layers.Flatten(), layers.Dense(1)])
+
+        def step(self, networks, batch, hyperparameters):
+            metrics = super().step(networks, batch, hyperparameters)
+            return metrics | {"recall": metrics["d_acc"]}
+    """
+    install("namesake_family", own, "Namesake")
+
+    def of(images, *metrics):
+        asked = {"evaluate_every": 1, "evaluate_metrics": ["kernel_distance", *metrics]}
+        return forecast_of("namesake", image_size=16, splits=(0,) * images, batch_size=4, **asked)
+
+    assert of(40).steps == 10
+    with pytest.raises(InvalidRequest, match="39 images to learn from and 0 to validate with"):
+        of(39)
+    with pytest.raises(InvalidRequest, match="namesake has a metric recall of its own"):
+        of(40, "recall")

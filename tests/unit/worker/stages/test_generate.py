@@ -20,8 +20,18 @@ from worker.stages.generate import generate
 @pytest.fixture
 def training(tiny, job_context):
     """A training of a tiny family with a checkpoint at step 3 (of its untrained networks, which will do)."""
+    return untrained(tiny, job_context)
+
+
+@pytest.fixture
+def labelled(tiny_labelled, job_context):
+    """The same, of a family that has learnt the classes `rare` and `usual`."""
+    return untrained(tiny_labelled, job_context)
+
+
+def untrained(name, job_context):
     context = job_context(Kind.TRAINING.new_id())
-    family = registry.family(tiny)
+    family = registry.family(name)
     chosen = family.configure("default", {})
     trainer = trainer_of(family, chosen)
     save_checkpoint(
@@ -29,21 +39,22 @@ def training(tiny, job_context):
         context,
         keep=1,
         step=3,
-        family=tiny,
+        family=name,
         hyperparameters=chosen.model_dump(),
         image_size=8,
         dataset=Kind.DATASET.new_id(),
         dataset_sha256="ab" * 32,
         images_seen=6,
         seconds=1.0,
+        classes=trainer.classes,
     )
     load_sampler.cache_clear()
     return context.resource_id
 
 
-def draw(training, job_context, *, count, seed=7, turns=1000, turn_seconds=1e9, stop_after=None):
+def draw(training, job_context, *, count, seed=7, labels=None, turns=1000, turn_seconds=1e9, stop_after=None):
     """Draw in as many turns as it takes; the images of all shards, the result, and the context."""
-    request = GenerationRequest(training=training, checkpoint=3, count=count, seed=seed)
+    request = GenerationRequest(training=training, checkpoint=3, count=count, seed=seed, labels=labels)
     context = job_context(Kind.GENERATION.new_id(), stop_after=stop_after)
     for _ in range(turns):
         if (result := generate(request, context, turn_seconds=turn_seconds)) is not None:
@@ -96,6 +107,25 @@ def test_every_picture_says_where_it_comes_from(training, job_context):
     }
 
 
+def test_images_take_the_labels_in_turn_and_say_so(labelled, job_context):
+    def drawn(count, *labels):
+        images, _, context = draw(labelled, job_context, count=count, labels=labels or None)
+        with zipfile.ZipFile(context.store.folder(context.resource_id) / archive_name(0)) as archive:
+            return images, [Image.open(archive.open(name)).text["Label"] for name in archive.namelist()]
+
+    both, told = drawn(SHARD_IMAGES + 4)
+    assert told == ["rare", "usual"] * (SHARD_IMAGES // 2)
+    rare, told = drawn(4, "rare")
+    assert told == ["rare"] * 4
+    assert np.array_equal(both[:4:2], rare[::2])
+    assert not np.array_equal(both[1:4:2], rare[1::2])
+    usual, told = drawn(SHARD_IMAGES + 4, "usual", "usual", "rare")
+    assert told[:4] == ["usual", "usual", "rare", "usual"]
+    # The second shard goes on in the turn of the first: its last image is a usual one in either turn.
+    assert np.array_equal(usual[-1], both[-1])
+    assert not np.array_equal(usual[-2], both[-2])
+
+
 def test_equal_requests_make_equal_files(training, job_context):
     files = []
     for _ in range(2):
@@ -128,6 +158,11 @@ def test_memory_does_not_grow_with_the_count(training, job_context):
 
     peak(SHARD_IMAGES)  # what is made only once
     assert peak(8 * SHARD_IMAGES) < 1.5 * peak(2 * SHARD_IMAGES)
+
+
+def test_what_the_training_has_not_learnt_is_refused(labelled, job_context):
+    with pytest.raises(InvalidRequest, match=r"no class 'rar'\. Did you mean 'rare'"):
+        draw(labelled, job_context, count=2, labels=["usual", "rar"])
 
 
 @pytest.mark.parametrize(

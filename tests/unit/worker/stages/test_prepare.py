@@ -17,7 +17,7 @@ from worker.contract.requests import DatasetRequest
 from worker.contract.results import AttritionStep, DatasetResult
 from worker.dataset import Dataset
 from worker.selection import preview
-from worker.sources.nih_cxr14 import NihCxr14
+from worker.sources.nih_cxr14 import NIH_TERMS, NihCxr14
 from worker.sources.pixels import PngFile, fit_square
 from worker.stages.prepare import CONTACT_SHEET, SKIPPED_LISTED, WORTH_PROCESSES, prepare
 
@@ -53,6 +53,8 @@ def test_the_selected_images_become_one_array_in_the_order_of_the_rows(
         AttritionStep(step="unusable on reading", removed=0, left=11),
     )
     assert (result.images, result.patients, result.counts) == (11, expected.patients, expected.counts)
+    assert result.licence == expected.licence == NIH_TERMS.licence
+    assert result.citation == expected.citation == NIH_TERMS.citation
     assert result.skipped
     assert result.skipped.total == 0
     assert result.bytes == (published / "images.npy").stat().st_size

@@ -1,5 +1,3 @@
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from worker.context import JobContext, StopRequested
-from worker.contract.checkpoints import list_checkpoints, read_record
+from training_bench import DATASET, TRAINING, Bench
+from worker.contract.checkpoints import read_record
 from worker.contract.errors import (
     DeviceMemoryExhausted,
     DevicesUnavailable,
@@ -17,107 +15,10 @@ from worker.contract.errors import (
     TrainingDiverged,
     UnknownFamily,
 )
-from worker.contract.requests import TrainingRequest
-from worker.contract.resources import Kind, Manifest, Progress, Status
-from worker.contract.settings import Settings
-from worker.contract.store import Store
+from worker.contract.resources import Kind, Manifest, Status
 from worker.dataset import Dataset
 from worker.fast_paths import for_training
-from worker.stages.train import train
-
-DATASET = Kind.DATASET.new_id()
-TRAINING = Kind.TRAINING.new_id()
-
-
-class Watcher:
-    """Records what a training tells, and stops it once it has published the snapshot of a step."""
-
-    def __init__(self, stop_at: int | None) -> None:
-        self.stop_at = stop_at
-        self.progress: list[Progress] = []
-        self.events: list[tuple[str, dict[str, Any]]] = []
-
-    def report(self, progress: Progress) -> None:
-        self.progress.append(progress)
-
-    def emit(self, kind: str, data: dict[str, Any]) -> None:
-        self.events.append((kind, data))
-
-    def should_stop(self) -> bool:
-        return ("snapshot", {"step": self.stop_at}) in self.events
-
-    def steps_of(self, kind: str) -> list[int]:
-        return [data["step"] for name, data in self.events if name == kind]
-
-
-class Ticks:
-    """A clock that is a second later each time it is read, or as much as it is told."""
-
-    def __init__(self, tick: float = 1.0) -> None:
-        self.now = 0.0
-        self.tick = tick
-
-    def __call__(self) -> float:
-        self.now += self.tick
-        return self.now
-
-
-class Bench:
-    """Runs trainings of one id below a folder, each time as a new job would."""
-
-    def __init__(self, root: Path) -> None:
-        self.store = Store(root)
-        self.folder = self.store.folder(TRAINING)
-
-    def run(
-        self, family: str, *, stop_at: int | None = None, size: int = 8, tick: float = 1.0, **more: Any
-    ) -> tuple[Any, Watcher]:
-        """The result, or the error that ended it, and what it told."""
-        watcher = Watcher(stop_at)
-        request = {"steps": 6, "batch_size": 4, "snapshot_every": 1, "checkpoint_every": 2, "seed": 3} | more
-        asked = TrainingRequest(
-            dataset=DATASET,
-            precision=request.pop("precision", "float32"),
-            model={"family": family, **request.pop("model", {})},
-            **request,
-        )
-        with self.store.scratch(TRAINING) as scratch:
-            context = JobContext(
-                resource_id=TRAINING,
-                store=self.store,
-                scratch=scratch,
-                settings=Settings(store=self.store.root),
-                reporter=watcher,
-            )
-            try:
-                return train(asked, dataset(size), context, clock=Ticks(tick)), watcher
-            except StopRequested as stop:
-                return stop.result, watcher
-
-    def rows(self) -> list[dict[str, float]]:
-        return [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
-
-    def snapshots(self) -> list[int]:
-        return sorted(int(file.stem) for file in (self.folder / "snapshots").glob("*.png"))
-
-    def checkpoints(self) -> list[int]:
-        return [info.step for info in list_checkpoints(self.folder)]
-
-    def digest(self, step: int) -> str:
-        """Of everything in a checkpoint that TensorFlow wrote."""
-        reader = tf.train.load_checkpoint(str(self.folder / "checkpoints" / f"{step:08d}" / "state"))
-        total = hashlib.sha256()
-        for name in sorted(reader.get_variable_to_shape_map()):
-            if name != "_CHECKPOINTABLE_OBJECT_GRAPH":
-                total.update(np.asarray(reader.get_tensor(name)).tobytes())
-        return total.hexdigest()
-
-
-def dataset(size: int, count: int = 10) -> Dataset:
-    """Noise; the last three images are not for training, and are white, so that it shows if they are used."""
-    images = np.random.default_rng(1).integers(0, 200, (count, size, size), np.uint8)
-    images[-3:] = 255
-    return Dataset(Path(), images, np.array([0] * (count - 3) + [1, 2, 2], np.uint8))
+from worker.trainer import Trainer
 
 
 @pytest.fixture
@@ -149,6 +50,7 @@ def test_a_training_leaves_metrics_snapshots_and_checkpoints(bench: Bench, tiny:
         "precision": "float32",
         "fast_paths": tuple(sorted(for_training(None, "CPU:0"))),
         "checkpoints": (4, 6),
+        "best": None,
     }
 
 
@@ -182,6 +84,63 @@ def test_only_the_training_part_of_a_dataset_is_shown(bench: Bench, failing: Cal
     assert all(150 / 255 < row["brightest"] < 200 / 255 for row in bench.rows())
 
 
+def test_a_training_that_is_kept_to_a_class_sees_nothing_else(bench: Bench, failing: Callable[[str], str]) -> None:
+    family = failing('metrics["brightest"] = tf.reduce_max(batch.real)')
+    bench.run(family, steps=2, batch_size=16, classes={"only": ["Mass"]})
+    assert [row["brightest"] for row in bench.rows()] == [0, 0]
+    assert read_record(bench.folder, 2).classes.names == ()
+
+
+def test_classes_are_learnt_from_their_own_images_and_kept_on_record(
+    bench: Bench, install: Callable[..., None], tiny_labelled: str
+) -> None:
+    told = """
+    from tiny_labelled_family import TinyLabelled, tf
+
+    class Telling(TinyLabelled):
+        name = "telling"
+
+        def step(self, networks, batch, hyperparameters):
+            masses = tf.cast(batch.codes == 1, tf.float32)
+            black = tf.cast(tf.reduce_max(batch.real, axis=(2, 3, 4)) == 0, tf.float32)
+            metrics = super().step(networks, batch, hyperparameters)
+            share = tf.reduce_mean(masses)
+            return metrics | {"wrong": tf.reduce_sum(tf.abs(black - masses)), "masses": share}
+    """
+    install("telling_family", told, "Telling")
+    bench.run("telling", batch_size=64, classes={"only": ["Nodule", "Mass"]})
+    rows = bench.rows()
+    assert {row["wrong"] for row in rows} == {0.0}
+    # Half of the images, though one in seven is of the class: within four standard deviations.
+    assert np.mean([row["masses"] for row in rows]) == pytest.approx(0.5, abs=4 * 0.5 / np.sqrt(6 * 64))
+    record = read_record(bench.folder, 6)
+    assert (record.classes.by, record.classes.names) == ("labels", ("Nodule", "Mass"))
+
+
+def test_the_latent_points_of_snapshots_take_the_classes_in_turn(
+    bench: Bench, tiny_labelled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+    sample = Trainer.sample
+
+    def watched(trainer: Trainer, latents: Any, codes: Any) -> Any:
+        shown.append(codes.tolist())
+        return sample(trainer, latents, codes)
+
+    monkeypatch.setattr(Trainer, "sample", watched)
+    bench.run(tiny_labelled, steps=1)
+    assert shown == [[0, 1] * 8] * 2
+
+
+def test_a_training_with_labels_that_is_stopped_goes_on_bit_for_bit(tmp_path: Path, tiny_labelled: str) -> None:
+    straight, stopped = Bench(tmp_path / "straight"), Bench(tmp_path / "stopped")
+    straight.run(tiny_labelled)
+    stopped.run(tiny_labelled, stop_at=3)
+    stopped.run(tiny_labelled)
+    assert stopped.rows() == straight.rows()
+    assert stopped.digest(6) == straight.digest(6)
+
+
 def test_a_training_that_is_stopped_keeps_what_it_learned_and_goes_on_bit_for_bit(tmp_path: Path, tiny: str) -> None:
     straight, stopped = Bench(tmp_path / "straight"), Bench(tmp_path / "stopped")
     straight.run(tiny)
@@ -199,6 +158,44 @@ def test_a_training_that_is_stopped_keeps_what_it_learned_and_goes_on_bit_for_bi
     assert stopped.rows() == straight.rows()
     assert stopped.snapshots() == straight.snapshots()
     assert stopped.digest(6) == straight.digest(6)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"loss": "hinge"},
+        {"loss": "lsgan"},
+        {"diff_augment": ["brightness", "contrast", "translation", "cutout"]},
+        {"spectral_norm": True},
+        {"r1_weight": 1.0, "r1_every": 4},
+    ],
+    ids=lambda option: next(iter(option.values())),
+)
+def test_with_every_option_a_training_goes_on_bit_for_bit(tmp_path: Path, tiny: str, option: dict[str, Any]) -> None:
+    straight, stopped = Bench(tmp_path / "straight"), Bench(tmp_path / "stopped")
+    chosen = {"hyperparameters": option}
+    straight.run(tiny, model=chosen)
+    # Neither at a step that takes R1 nor before one.
+    stopped.run(tiny, steps=3, model=chosen)
+    stopped.run(tiny, model=chosen)
+    assert stopped.rows() == straight.rows()
+    assert stopped.digest(6) == straight.digest(6)
+
+
+def test_r1_is_told_from_the_last_step_that_took_it(bench: Bench, tiny: str) -> None:
+    bench.run(tiny, model={"hyperparameters": {"r1_weight": 1.0, "r1_every": 3}})
+    rows = bench.rows()
+    assert list(rows[0]) == ["step", "d_loss", "d_acc", "g_loss", "g_acc", "r1"]
+    first, *others = [row["r1"] for row in rows]
+    assert first > 0
+    assert others == [first, first, others[2], others[2], others[2]]
+    assert others[2] != first
+
+
+def test_a_hinge_that_diverged_is_not_told_to_smooth_labels(bench: Bench, failing: Callable[[str], str]) -> None:
+    family = failing('metrics["d_loss"] = tf.constant(float("inf"))')
+    with pytest.raises(TrainingDiverged, match=r"or with loss bce\."):
+        bench.run(family, model={"hyperparameters": {"loss": "hinge"}})
 
 
 def test_a_training_goes_on_to_a_larger_total(tmp_path: Path, tiny: str) -> None:
@@ -297,6 +294,7 @@ def test_a_batch_beyond_the_devices_memory_is_told_as_such(bench: Bench, failing
     ("wrong", "pointer", "sentence"),
     [
         ({"size": 16}, "#/dataset", "images are 16 pixels on a side and tiny makes 8: prepare"),
+        ({"classes": {"only": ["Nodul"]}}, "#/classes/only/0", "no class 'Nodul'. Did you mean 'Nodule'"),
         ({"model": {"preset": "best"}}, "#/model/preset", "no preset 'best'"),
         ({"model": {"hyperparameters": {"width": -1}}}, "#/model/hyperparameters/width", "greater than 0"),
     ],

@@ -23,8 +23,8 @@ from worker.contract.errors import InvalidRequest
 from worker.contract.requests import TrainingRequest
 from worker.contract.settings import Settings
 from worker.contract.store import Store
-from worker.dataset import Dataset
 from worker.stages.train import train
+from trainers import labelled_dataset
 
 class Silent:
     def report(self, progress): ...
@@ -34,7 +34,7 @@ class Silent:
 def run(root, cpu_devices=1, **more):
     store = Store(Path(root))
     images = np.random.default_rng(0).integers(0, 256, (12, 28, 28), np.uint8)
-    dataset = Dataset(store.root, images, np.zeros(12, np.uint8))
+    dataset = labelled_dataset(store.root, images, ["Mass"] * 2 + ["Nodule"] * 10)
     asked = {"dataset": "ds_" + 26 * "a", "batch_size": 4, "seed": 11, "checkpoint_every": 100} | more
     with store.scratch("training") as scratch:
         context = JobContext(
@@ -45,8 +45,9 @@ def run(root, cpu_devices=1, **more):
 """
 
 RESUME = """
-small = {"family": "minuscule28", "preset": "reference", "hyperparameters": {"width": 0.05, "ema_decay": 0.9}}
-for root, steps in zip(sys.argv[1::2], sys.argv[2::2]):
+family, *runs = sys.argv[1:]
+small = {"family": family, "preset": "reference", "hyperparameters": {"width": 0.05, "ema_decay": 0.9}}
+for root, steps in zip(runs[::2], runs[1::2]):
     run(root, steps=int(steps), model=small)
 """
 
@@ -55,18 +56,28 @@ import json
 import tensorflow as tf
 from trainers import noise, trainer_of
 from worker.contract.fast_paths import FastPath
+from worker.draws import codes_in_turn
 from worker.fast_paths import DEFAULTS
 from worker.models.base import CommonHyperparameters, Family
 from worker.models.networks import dcgan
 
 class Small(Family[CommonHyperparameters]):
     name, title, reference, image_size = "small", "The reference networks' layers, few of them", "none", 8
+    takes_labels = sys.argv[2] == "labels"
     hyperparameters = CommonHyperparameters
     presets = {"default": CommonHyperparameters(ema_decay=0.9), "reference": CommonHyperparameters()}
-    def generator(self, chosen):
-        return dcgan.generator(latent_size=100, start=(4, 8), blocks=[(6, 2), (4, 1)], width=1, dropout=chosen.dropout)
-    def discriminator(self, chosen):
-        return dcgan.discriminator(image_size=8, blocks=[(4, 2), (6, 1)], width=1, dropout=chosen.dropout)
+    def generator(self, chosen, classes):
+        rest = {"width": 1, "dropout": chosen.dropout, "classes": classes}
+        return dcgan.generator(latent_size=100, start=(4, 8), blocks=[(6, 2), (4, 1)], **rest)
+    def discriminator(self, chosen, classes):
+        rest = {"width": 1, "dropout": chosen.dropout, "classes": classes}
+        return dcgan.discriminator(image_size=8, blocks=[(4, 2), (6, 1)], **rest)
+
+CHANGES = ["brightness", "contrast", "translation", "cutout"]
+OPTIONS = {
+    "hinge, augmentation and spectral norm": {"loss": "hinge", "diff_augment": CHANGES, "spectral_norm": True},
+    "least squares and R1": {"loss": "lsgan", "r1_weight": 1.0, "r1_every": 2},
+}
 
 root = Path(sys.argv[1])
 try:
@@ -94,7 +105,25 @@ def weights(trainer):
 
 ours, theirs = weights(one), weights(two)
 again.state().read(str(root / "state")).assert_consumed()
+def compared(options):
+    chosen = Small().configure("default", options)
+    one, two = (
+        trainer_of(Small(), chosen, images=noise(8, 50), batch_size=16, seed=4, devices=devices, logical_devices=2)
+        for devices in (1, "all")
+    )
+    steps = [one.advance(3), two.advance(3)]
+    vectors = getattr(two.state().discriminator, "vectors", [])
+    copies = [[copy.numpy() for copy in vector.value.values] for vector in vectors]
+    ours, theirs = weights(one), weights(two)
+    return {
+        "steps": steps,
+        "furthest_weight": max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours),
+        "normalized": len(copies) > 0,
+        "vectors_are_the_same": all(np.array_equal(*each) for each in copies),
+    }
+
 points = np.random.default_rng(2).uniform(-1, 1, (4, 100)).astype(np.float32)
+codes = codes_in_turn(len(one.classes.names), 4)
 print(json.dumps({
     "refused": refused,
     "devices": [one.devices, two.devices],
@@ -104,8 +133,9 @@ print(json.dumps({
     "alone_is_fed": alone_steps == [step for step, _, _ in steps],
     "copies_lie_on": [part.device.rpartition("/device:")[2] for part in resident._resident.values],
     "resident_is_fed": all(np.array_equal(theirs[name], kept) for name, kept in weights(resident).items()),
-    "furthest_pixel": float(np.abs(one.sample(points) - two.sample(points)).max()),
-    "restored_on_one": float(np.abs(again.sample(points) - two.sample(points)).max()),
+    "furthest_pixel": float(np.abs(one.sample(points, codes) - two.sample(points, codes)).max()),
+    "restored_on_one": float(np.abs(again.sample(points, codes) - two.sample(points, codes)).max()),
+    "options": {name: compared(options) for name, options in OPTIONS.items()},
 }))
 """
 
@@ -128,18 +158,22 @@ def digest(root: Path, step: int) -> str:
     return total.hexdigest()
 
 
-def test_four_steps_are_two_and_two_more_in_another_process_bit_for_bit_with_dropout(tmp_path: Path) -> None:
-    execute(RESUME, tmp_path / "straight", 4, tmp_path / "resumed", 2)
-    execute(RESUME, tmp_path / "resumed", 4)
+@pytest.mark.parametrize("family", ["minuscule28", "minuscule28-conditional"])
+def test_four_steps_are_two_and_two_more_in_another_process_bit_for_bit_with_dropout(
+    tmp_path: Path, family: str
+) -> None:
+    execute(RESUME, family, tmp_path / "straight", 4, tmp_path / "resumed", 2)
+    execute(RESUME, family, tmp_path / "resumed", 4)
     assert digest(tmp_path / "resumed", 4) == digest(tmp_path / "straight", 4)
     (straight,), (resumed,) = ((tmp_path / run).glob("trainings/*/metrics.jsonl") for run in ("straight", "resumed"))
     assert resumed.read_text() == straight.read_text()
 
 
-@pytest.fixture(scope="module")
-def comparison(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+@pytest.fixture(scope="module", params=["no labels", "labels"])
+def comparison(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """One device and two logical ones of the CPU, side by side in a process that has them."""
-    answer: dict[str, Any] = json.loads(execute(COMPARE, tmp_path_factory.mktemp("devices")).splitlines()[-1])
+    printed = execute(COMPARE, tmp_path_factory.mktemp("devices"), request.param)
+    answer: dict[str, Any] = json.loads(printed.splitlines()[-1])
     return answer
 
 
@@ -150,6 +184,16 @@ def test_two_devices_of_eight_are_one_of_sixteen(comparison: dict[str, Any]) -> 
     assert comparison["same_names"]
     assert comparison["furthest_weight"] < 1e-5
     assert comparison["furthest_pixel"] < 1e-5
+
+
+@pytest.mark.parametrize("options", ["hinge, augmentation and spectral norm", "least squares and R1"])
+def test_with_every_option_two_devices_are_one(comparison: dict[str, Any], options: str) -> None:
+    found = comparison["options"][options]
+    for one, two in zip(*found["steps"], strict=True):
+        assert one == pytest.approx(two, abs=1e-5)
+    assert found["furthest_weight"] < 1e-5
+    assert found["normalized"] == ("spectral norm" in options)
+    assert found["vectors_are_the_same"]
 
 
 def test_images_kept_on_the_devices_teach_the_same_bit_for_bit(comparison: dict[str, Any]) -> None:

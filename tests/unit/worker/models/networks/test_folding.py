@@ -41,6 +41,16 @@ def test_a_folded_generator_draws_the_same_images_without_batch_norm(paths: Fast
     assert not any(isinstance(layer, layers.BatchNormalization | layers.Dropout) for layer in folded.layers)
 
 
+def test_of_a_conditional_generator_the_body_is_folded_and_classes_are_as_they_were() -> None:
+    network = shaken(generator(latent_size=6, start=(4, 8), blocks=[(4, 2)], width=1, dropout=0.5, classes=3))
+    folded = fold_batch_norm(network)
+    points = np.random.default_rng(1).uniform(-1, 1, (3, 6)).astype(np.float32)
+    inputs = [points, np.array([2, 0, 1], np.int32)]
+    np.testing.assert_allclose(folded(inputs, training=False), network(inputs, training=False), atol=2e-6)
+    assert not any("moving" in weight.name for weight in folded.weights)
+    assert any("moving" in weight.name for weight in network.weights)
+
+
 def test_what_cannot_be_folded_stays() -> None:
     stack = [
         layers.BatchNormalization(),

@@ -1,0 +1,46 @@
+"""Classes of images by their names: how many can be learnt, and which of them a generation draws."""
+
+from collections.abc import Sequence
+
+from worker.contract.checkpoints import LearntClasses
+from worker.contract.errors import InvalidRequest
+from worker.sources.names import refuse, wrong_names
+
+LABEL_SEPARATOR = "|"
+"""Between the findings of an image, which together are its class."""
+FEWEST_CLASSES, MOST_CLASSES = 2, 100
+"""That a family learns to tell apart: one needs no labels, and of very many each has few images."""
+
+
+def check_number(family: str, names: Sequence[str]) -> None:
+    """InvalidRequest unless a family that takes labels can learn so many classes."""
+    if len(names) < FEWEST_CLASSES:
+        raise InvalidRequest.at(
+            "#/classes",
+            f"{family} learns to tell classes apart and there is {', '.join(names)} alone: take {FEWEST_CLASSES} or "
+            "more, or a family without labels.",
+        )
+    if len(names) > MOST_CLASSES:
+        raise InvalidRequest.at(
+            "#/classes",
+            f"There are {len(names)} classes and {family} learns {MOST_CLASSES} at the most: name some with `only`.",
+        )
+
+
+def labels_to_draw(asked: tuple[str, ...] | None, learnt: LearntClasses, family: str) -> tuple[str, ...] | None:
+    """The labels that the images of a generation take in turn: those asked for, else all; None where there are none.
+
+    Raises:
+        InvalidRequest: the training knows no labels, or not these.
+    """
+    if not learnt.names:
+        if asked is not None:
+            raise InvalidRequest.at("#/labels", f"{family} was trained without labels: leave `labels` out.")
+        return None
+    refuse(wrong_names("#/labels", "class", asked or (), learnt.names))
+    return asked or learnt.names
+
+
+def label_of(labels: Sequence[str], index: int) -> str:
+    """The label of an image of a generation, whose images take these labels in turn."""
+    return labels[index % len(labels)]

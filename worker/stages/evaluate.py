@@ -1,0 +1,287 @@
+"""Compares synthetic images of a training with real ones of its dataset: how near, how varied, and whether copied.
+
+Every metric is told beside its floor, what real images have among themselves, and all that makes a number doubtful is
+told in a sentence. A training is compared with images of its classes alone; where it has learnt to tell them apart, the
+synthetic images have the same mix of classes as the real ones, and what each class comes to is told, too.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.context import JobContext, StopRequested
+from worker.contract.checkpoints import CheckpointRecord, read_record
+from worker.contract.errors import CheckpointMissing, InvalidRequest
+from worker.contract.requests import MIN_EVALUATED, MIN_EVALUATED_PIXELS, ClassChoice, EvaluationRequest
+from worker.contract.results import EvaluationResult, FeatureInfo, Measurement
+from worker.contract.space import evaluation_bytes
+from worker.dataset import Dataset
+from worker.devices import device_names
+from worker.draws import latent_points
+from worker.extractors import extractor_named
+from worker.fast_paths import for_drawing
+from worker.measurement import Metric, over_features, over_images
+from worker.metrics.feature_proximity import feature_proximity
+from worker.metrics.features import FeatureExtractor, Features
+from worker.metrics.floor import floor
+from worker.metrics.memorisation import memorisation, worst_pairs_grid
+from worker.population import kept_to, labels_of
+from worker.sampling import codes_of, load_sampler
+from worker.sources.classes import label_of
+from worker.sources.pixels import encode_png, tile
+
+DRAWN_AT_ONCE = 256
+"""Images between two looks whether to stop."""
+GRID_IMAGES, GRID_COLUMNS = 32, 8
+"""Of each kind in the picture: synthetic ones above, real ones below."""
+SEARCHED_FOR = 2_000
+"""Synthetic images whose nearest training image is looked for, and as many held-out ones: all training images are."""
+SEARCHED_BY_FEATURES = 5_000
+"""Training images that features are computed of for that, at the most: a sample serves, for the held-out ones too."""
+
+
+def evaluate(
+    request: EvaluationRequest,
+    dataset: Dataset,
+    context: JobContext,
+    *,
+    classes: ClassChoice | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> EvaluationResult:
+    """Draw images, compare them, and publish two pictures: a grid, and the pairs that look most like copies.
+
+    Args:
+        request: What to compare.
+        dataset: That of the training.
+        context: The job.
+        classes: Those that the training was kept to, as it was asked for.
+        clock: Seconds.
+
+    Raises:
+        InvalidRequest: the reference has too few images, or they are too small.
+        CheckpointMissing: the checkpoint is not kept any more.
+        StopRequested: the job was told to stop.
+    """
+    if not isinstance(request.checkpoint, int):
+        raise CheckpointMissing("The checkpoint was not resolved when the evaluation was asked for.")
+    if dataset.image_size < MIN_EVALUATED_PIXELS:
+        raise InvalidRequest.at(
+            "#/training",
+            f"Its images are {dataset.image_size} pixels on a side, and an evaluation needs {MIN_EVALUATED_PIXELS}.",
+        )
+    began = clock()
+    record = read_record(context.store.folder(request.training), request.checkpoint)
+    dataset = kept_to(dataset, classes, record.classes)
+    chosen = _chosen_real(request, dataset)
+    real, labels = np.asarray(dataset.images[chosen]), labels_of(dataset, record.classes, chosen)
+    synthetic = _synthetic_images(request, record, labels, context)
+    context.need_room(evaluation_bytes(dataset.image_size))
+    extractor = _extractor(request, dataset, context)
+    measured, caveats = _measure(real, synthetic, extractor, request.seed, context)
+    if not extractor.comparable_with_published:
+        caveats.insert(0, _ONLY_AMONG_EACH_OTHER.format(extractor.name))
+    caveats += extractor.caveats
+    subgroups, more = _subgroups(record.classes.names, real, synthetic, labels or (), extractor, request.seed, context)
+    copied = _copies(request, dataset, synthetic, extractor, caveats, context)
+    _publish_grid(synthetic, real, context)
+    return EvaluationResult(
+        checkpoint=request.checkpoint,
+        image_size=dataset.image_size,
+        synthetic=len(synthetic),
+        real=len(real),
+        reference=request.reference,
+        features=FeatureInfo(
+            extractor=extractor.name,
+            dimensions=extractor.dimensions,
+            fitted_on=extractor.fitted_on,
+            comparable_with_published=extractor.comparable_with_published,
+        ),
+        metrics=measured,
+        subgroups=subgroups,
+        memorisation=copied,
+        caveats=(*caveats, *more),
+        seconds=round(clock() - began, 3),
+    )
+
+
+def _chosen_real(request: EvaluationRequest, dataset: Dataset) -> NDArray[np.int64]:
+    """Places of up to `count` images of the reference, in the order in which the seed draws them.
+
+    Whatever follows that order, such as the labels of synthetic images, has the mix of all wherever it ends.
+    """
+    indices = dataset.indices(request.reference)
+    if len(indices) < MIN_EVALUATED:
+        raise InvalidRequest.at(
+            "#/reference",
+            f"The part {request.reference!r} of the dataset has {len(indices)} images to compare with, and an "
+            f"evaluation needs {MIN_EVALUATED}: take another part, or make a dataset with a larger one.",
+        )
+    return np.random.default_rng(request.seed).permutation(indices)[: request.count]
+
+
+def _synthetic_images(
+    request: EvaluationRequest, record: CheckpointRecord, labels: Sequence[str] | None, context: JobContext
+) -> NDArray[np.uint8]:
+    """Those that a generation with this seed draws first, if it is asked for these labels."""
+    fast_paths = for_drawing(context.settings.fast_paths, device_names(context.settings.cpu_devices)[0])
+    training = context.store.folder(request.training)
+    sample, latent_size, _ = load_sampler(training, record.step, "float32", fast_paths)
+    parts = []
+    for first in range(0, request.count, DRAWN_AT_ONCE):
+        _stop_if_told(context)
+        size = min(DRAWN_AT_ONCE, request.count - first)
+        shown = None if labels is None else [label_of(labels, index) for index in range(first, first + size)]
+        codes = None if shown is None else codes_of(shown, record.classes)
+        parts.append(sample(latent_points(request.seed, first, size, latent_size), codes))
+        context.progress("generate", first + size, request.count, "images")
+    return np.concatenate(parts)
+
+
+def _extractor(request: EvaluationRequest, dataset: Dataset, context: JobContext) -> FeatureExtractor:
+    """The one that is asked for; fitting it can be watched, and stopped between epochs."""
+
+    def tell(done: int, epochs: int) -> None:
+        context.progress("fit", done, epochs, "epochs")
+        _stop_if_told(context)
+
+    _stop_if_told(context)
+    weights = context.settings.inception_weights
+    return extractor_named(request.features, dataset, seed=request.seed, inception_weights=weights, on_epoch=tell)
+
+
+def _features(
+    extractor: FeatureExtractor, sets: Sequence[NDArray[np.uint8]], phase: str, context: JobContext
+) -> list[Features]:
+    """Those of each set, in blocks between which a stop is heard."""
+    done, total = 0, sum(map(len, sets))
+    features = [np.empty((len(images), extractor.dimensions)) for images in sets]
+    for images, computed in zip(sets, features, strict=True):
+        for first in range(0, len(images), DRAWN_AT_ONCE):
+            _stop_if_told(context)
+            block = slice(first, first + DRAWN_AT_ONCE)
+            computed[block] = extractor(images[block])
+            done += len(images[block])
+            context.progress(phase, done, total, "images")
+    return features
+
+
+def _measure(
+    real: NDArray[np.uint8],
+    synthetic: NDArray[np.uint8],
+    extractor: FeatureExtractor,
+    seed: int,
+    context: JobContext,
+    phase: str = "evaluate",
+) -> tuple[dict[str, Measurement], list[str]]:
+    """Every metric with its floor, and the warnings that they gave."""
+    among_features, among_images = over_features(seed), over_images(seed)
+    measured: dict[str, Measurement] = {}
+    caveats = []
+    compared = _features(extractor, (real, synthetic), "features", context)
+    everything = len(among_features) + len(among_images)
+    for metrics, sets in ((among_features, compared), (among_images, (real, synthetic))):
+        for name, metric in metrics.items():
+            _stop_if_told(context)
+            context.progress(phase, len(measured), everything, "metrics")
+            value = asdict(metric(*sets))
+            if warning := value.pop("warning", None):
+                caveats.append(str(warning))
+            measured[name] = _with_floor(value, sets[0], metric, seed, len(synthetic))
+    context.progress(phase, everything, everything, "metrics")
+    return measured, caveats
+
+
+def _subgroups(
+    names: Sequence[str],
+    real: NDArray[np.uint8],
+    synthetic: NDArray[np.uint8],
+    labels: Sequence[str],
+    extractor: FeatureExtractor,
+    seed: int,
+    context: JobContext,
+) -> tuple[dict[str, dict[str, Measurement]], list[str]]:
+    """The metrics of each class alone, where there are enough images of both kinds; `labels` are of the real ones."""
+    measured: dict[str, dict[str, Measurement]] = {}
+    caveats, left_out = [], []
+    for name in names:
+        of_real = np.array([label == name for label in labels])
+        of_synthetic = np.resize(of_real, len(synthetic))  # they take the labels of the real ones in turn
+        ours, theirs = synthetic[of_synthetic], real[of_real]
+        if min(len(ours), len(theirs)) < MIN_EVALUATED:
+            left_out.append(f"{name} ({len(theirs)})")
+            continue
+        measured[name], warnings = _measure(theirs, ours, extractor, seed, context, f"evaluate {name}")
+        caveats += [f"Of {name}: {warning}" for warning in warnings]
+    if left_out:
+        caveats.append(
+            f"What these classes come to alone is not told, for it takes {MIN_EVALUATED} real images: "
+            f"{', '.join(left_out)}."
+        )
+    return measured, caveats
+
+
+def _with_floor(value: dict[str, Any], real: NDArray[Any], metric: Metric, seed: int, images: int) -> Measurement:
+    if len(real) < 2 * MIN_EVALUATED:
+        return Measurement(value=value, floor=None, floor_images=None)
+    among_real = floor(real, metric, seed=seed, images=images)
+    lowest = asdict(among_real.result)
+    lowest.pop("warning", None)
+    return Measurement(value=value, floor=lowest, floor_images=among_real.images)
+
+
+def _copies(
+    request: EvaluationRequest,
+    dataset: Dataset,
+    synthetic: NDArray[np.uint8],
+    extractor: FeatureExtractor,
+    caveats: list[str],
+    context: JobContext,
+) -> dict[str, Any] | None:
+    """Whether synthetic images are copies of training images, and the picture of the pairs that look most like it."""
+    held_out = dataset.indices("validation" if request.reference == "train" else request.reference)
+    if len(held_out) < MIN_EVALUATED:
+        caveats.append(
+            f"Whether training images were copied is not told: {len(held_out)} held-out images are too few to say how "
+            "near real images come to them."
+        )
+        return None
+    _stop_if_told(context)
+    context.progress("memorisation", 0, None, "images")
+    chance = np.random.default_rng(request.seed)
+    others = np.asarray(dataset.images[np.sort(chance.permutation(held_out)[:SEARCHED_FOR])])
+    training = dataset.images[dataset.indices("train")]
+    some = synthetic[:SEARCHED_FOR]
+    found = memorisation(some, training, others, seed=request.seed)
+    context.progress("memorisation", len(some), len(some), "images")
+    grid = worst_pairs_grid(found.worst, some, training)
+    context.store.publish_bytes(encode_png(grid, _TEXT), context.resource_id, "nearest.png")
+    sample = np.sort(chance.permutation(len(training))[:SEARCHED_BY_FEATURES])
+    worst = some[[pair.image for pair in found.worst]], training[[pair.training_image for pair in found.worst]]
+    ours, seen, unseen, *pairs = _features(extractor, (some, training[sample], others, *worst), "proximity", context)
+    told = asdict(found)
+    told["in_features"] = asdict(feature_proximity(ours, seen, unseen, (pairs[0], pairs[1])))
+    if warning := told.pop("warning"):
+        caveats.append(str(warning))
+    return told
+
+
+_ONLY_AMONG_EACH_OTHER = (
+    "Distances are over the features {!r}, not over those of published ones: compare them with each other and with "
+    "their floor alone."
+)
+_TEXT = {"Synthetic": "in part", "Software": "RaGAN"}
+
+
+def _publish_grid(synthetic: NDArray[np.uint8], real: NDArray[np.uint8], context: JobContext) -> None:
+    rows = min(GRID_IMAGES, len(real), len(synthetic)) // GRID_COLUMNS * GRID_COLUMNS
+    images = np.concatenate([synthetic[:rows], real[:rows]])
+    context.store.publish_bytes(encode_png(tile(images, GRID_COLUMNS), _TEXT), context.resource_id, "grid.png")
+
+
+def _stop_if_told(context: JobContext) -> None:
+    if context.should_stop():
+        raise StopRequested
