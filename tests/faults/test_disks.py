@@ -20,7 +20,7 @@ def small_disk(tmp_path: Path) -> Any:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", disk], capture_output=True, text=True, check=False
     )
     if mounted.returncode:
         pytest.skip(f"needs to be root to mount a small disk: {mounted.stderr.strip()}")
@@ -90,8 +90,11 @@ def test_a_disk_that_fills_up_fails_the_training_and_keeps_its_checkpoints(cramp
 @pytest.mark.parametrize("kind", ["datasets", "generations"])
 def test_a_disk_that_fills_up_fails_the_job_and_nothing_of_it_is_served(cramped, small_disk, kind):
     machine, _, training = cramped
-    body = (
-        {"source": "phantom", "image_size": 64} if kind == "datasets" else {"training": training["id"], "count": 4000}
+    # So much that it is still under way when the disk is full.
+    body, less = (
+        ({"source": "phantom", "image_size": 64}, {"limit": 100})
+        if kind == "datasets"
+        else ({"training": training["id"], "count": 30_000}, {"count": 64})
     )
     resource = machine.post(f"/v1/{kind}", body)
     eventually(lambda: (progress := machine.get(resource)["progress"]) and progress["done"])
@@ -100,7 +103,7 @@ def test_a_disk_that_fills_up_fails_the_job_and_nothing_of_it_is_served(cramped,
     assert machine.http.get(resource["links"]["images"]).status_code == 409
 
     filler.unlink()
-    machine.wait_for(machine.post(f"/v1/{kind}", body))
+    machine.wait_for(machine.post(f"/v1/{kind}", body | less))
 
 
 def test_a_store_that_cannot_be_written_is_told_and_waited_for(machine):
