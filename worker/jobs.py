@@ -188,12 +188,20 @@ def _work(
     """Work on a claimed job; Superseded, before anything more is written, if it is another process's by now."""
     reporter = _RedisReporter(live, record.id, state.epoch)
     store = Store(settings.store, reporter.check)
-    with store.scratch(record.id) as scratch:
-        context = JobContext(resource_id=record.id, store=store, scratch=scratch, settings=settings, reporter=reporter)
-        if not turn:
-            context.note(f"Attempt {state.attempt} starts on {gethostname()}.")
-        outcome = _outcome(record, stage, context, reporter)
-    # Without the scratch folder, so that a full disk has room again to write down that it was full.
+    try:
+        with store.scratch(record.id) as scratch:
+            context = JobContext(
+                resource_id=record.id, store=store, scratch=scratch, settings=settings, reporter=reporter
+            )
+            if not turn:
+                context.note(f"Attempt {state.attempt} starts on {gethostname()}.")
+            outcome = _outcome(record, stage, context, reporter)
+    except DiskFull as full:
+        if not store.has_ballast(record.id):
+            raise
+        # Full since the last turn: what that kept aside is enough to write down why there is none more.
+        _finish(LiveJobs(_redis(), store), record, state, _Outcome(Status.FAILED, error=full.problem()))
+        return None
     if outcome.status is Status.QUEUED:
         live.move(record.id, record.run, Status.QUEUED)
         context.note("The worker was told to stop; the job waits for another one.")

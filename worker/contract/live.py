@@ -162,6 +162,8 @@ class LiveJobs:
     ) -> None:
         """Record how a run ended: the manifest first, which is the truth, then Redis, which only tells of it."""
         now = self._clock()
+        # A full disk then has room to write down that it was full.
+        self._store.drop_ballast(record.id)
         self._store.write_manifest(
             Manifest(
                 id=record.id,

@@ -125,18 +125,30 @@ class Store:
     def scratch(self, resource_id: str) -> Iterator[Path]:
         """A folder of one's own to work in, gone afterwards; what should stay is published from it.
 
+        Beside it, some room is kept aside for the record of how the work ended, over all of its turns and attempts,
+        until `drop_ballast`.
+
         StoreUnavailable if there is no room for it, or the disk does not work.
         """
         try:
             self._scratch_root().mkdir(parents=True, exist_ok=True)
+            if not self.has_ballast(resource_id):
+                self._write(self._ballast(resource_id), bytes(BALLAST_BYTES))
             folder = Path(tempfile.mkdtemp(dir=self._scratch_root(), prefix=f"{resource_id}."))
         except OSError as error:
             raise trouble(self.root, error, BALLAST_BYTES) from error
         try:
-            self._write(folder / ".ballast", bytes(BALLAST_BYTES))
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def has_ballast(self, resource_id: str) -> bool:
+        """Whether there is room that was kept aside for the record of how the work on a resource ended."""
+        return self._ballast(resource_id).exists()
+
+    def drop_ballast(self, resource_id: str) -> None:
+        """Give that room free, right before the record is written."""
+        self._ballast(resource_id).unlink(missing_ok=True)
 
     def publish(self, made: Path, resource_id: str, name: str) -> Path:
         """Move a finished file or folder from scratch to `name` below the resource; a file replaces its predecessor."""
@@ -202,6 +214,9 @@ class Store:
         grave = Path(tempfile.mkdtemp(dir=self._scratch_root(), prefix="discarded."))
         path.replace(grave / path.name)
         shutil.rmtree(grave)
+
+    def _ballast(self, resource_id: str) -> Path:
+        return self._scratch_root() / f"{resource_id}.ballast"
 
     def _scratch_root(self) -> Path:
         return self.root / ".scratch"

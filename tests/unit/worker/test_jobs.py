@@ -95,6 +95,21 @@ def test_a_job_for_which_there_is_no_room_fails_before_it_begins(ended):
     assert manifest.error.type == "/problems/disk-full"
 
 
+def test_a_disk_that_became_full_between_two_turns_is_told_by_the_next_one(job, store, live, monkeypatch):
+    assert jobs._attempt(job.id, job.run, lambda *_: None) is None
+    assert store.has_ballast(job.id)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("worker.contract.store.tempfile.mkdtemp", full)
+    assert jobs._attempt(job.id, job.run, lambda *_: Made(), turn=1) is None
+    manifest = store.read_manifest(job.id)
+    assert (manifest.status, manifest.error.type) == (Status.FAILED, "/problems/disk-full")
+    assert live.read(job.id) is None
+    assert list(store.root.glob(".scratch/*")) == []
+
+
 def test_a_disk_that_does_not_work_is_told_with_the_file(ended):
     manifest = ended(raising(OSError(errno.EIO, "Input/output error", "images.npy")))
     assert manifest.error.type == "/problems/store-unavailable"
