@@ -37,7 +37,7 @@ def run_demo(folder: Path | None, output: Path, steps: int) -> None:
         sources = _sources(folder, Path(temporary))
         settings = Settings().model_copy(update={"store": output / "store", "sources": sources})
         log = output / "ragan.log"
-        console.print(f"Starting Redis, the front end and three workers; their log is {log}", soft_wrap=True)
+        console.print(f"Starting Redis, the front end and four workers; their log is {log}", soft_wrap=True)
         with Stack(settings, "127.0.0.1", 0, output=log, insecure=True) as stack:
             stack.wait_until_ready(trainable=True)
             with Client(stack.url) as client:
