@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from app.measures import Figure, Measure, figures, measure, memorisation_figures, number, spoken
-from app.snapshots import snapshot_name, snapshot_steps
 from worker.contract.checkpoints import CheckpointRecord, list_records
 from worker.contract.resources import Kind, Manifest, RequestRecord, Resource
+from worker.contract.snapshots import snapshot_name, snapshot_steps
 from worker.contract.store import Store
 
 LISTED_CHARACTERS = 400

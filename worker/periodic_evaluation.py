@@ -48,8 +48,7 @@ class PeriodicEvaluation:
         self._features = PixelComponents(dataset.images[fitted], seed=request.seed)
         self._real_features = self._features(self._real)
         self._latents = latent_points(request.seed, 0, len(chosen), latent_size)
-        labels = labels_of(dataset, population.classes, chosen)
-        self._codes = None if labels is None else codes_of(labels, population.classes)
+        self._codes = codes_of(labels_of(dataset, population.classes, chosen), population.classes)
         self._tracked = request.evaluate_metrics
         self._over_features = over_features(request.seed)
         self._over_images = over_images(request.seed)

@@ -71,9 +71,9 @@ def sampler_of(network: keras.Model, fast_paths: FastPaths) -> Sampler:
     return sample
 
 
-def codes_of(labels: Sequence[str], learnt: LearntClasses) -> NDArray[np.int32]:
-    """The codes, int32 of as many, by which a network knows some of the classes that it has learnt."""
-    return np.array([learnt.names.index(label) for label in labels], np.int32)
+def codes_of(labels: Sequence[str] | None, learnt: LearntClasses) -> NDArray[np.int32] | None:
+    """The codes, int32 of as many, by which a network knows some of the classes it has learnt; None without labels."""
+    return None if labels is None else np.array([learnt.names.index(label) for label in labels], np.int32)
 
 
 def slice_size() -> int:

@@ -4,11 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.context import JobContext
+from worker.contract.snapshots import snapshot_name, snapshot_steps
 from worker.sources.pixels import encode_png, tile
 
 TILES = 16
 COLUMNS = 4
-SNAPSHOTS = "snapshots"
 
 
 def publish_snapshot(images: NDArray[np.float32], step: int, context: JobContext, text: dict[str, str]) -> None:
@@ -21,16 +21,12 @@ def publish_snapshot(images: NDArray[np.float32], step: int, context: JobContext
         text: What the file says of itself, in PNG text chunks.
     """
     grey = np.rint(images.clip(0.0, 1.0) * 255.0).astype(np.uint8)
-    context.store.publish_bytes(encode_png(tile(grey, COLUMNS), text), context.resource_id, _name(step))
+    context.store.publish_bytes(encode_png(tile(grey, COLUMNS), text), context.resource_id, snapshot_name(step))
     context.emit("snapshot", {"step": step})
 
 
 def withdraw_snapshots_after(step: int, context: JobContext) -> None:
     """Take back the snapshots of steps that a run took and, since it died before a checkpoint, did not take."""
-    for file in (context.store.folder(context.resource_id) / SNAPSHOTS).glob("[0-9]*.png"):
-        if int(file.stem) > step:
-            context.store.withdraw(context.resource_id, _name(int(file.stem)))
-
-
-def _name(step: int) -> str:
-    return f"{SNAPSHOTS}/{step:08d}.png"
+    for taken in snapshot_steps(context.store.folder(context.resource_id)):
+        if taken > step:
+            context.store.withdraw(context.resource_id, snapshot_name(taken))

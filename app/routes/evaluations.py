@@ -16,8 +16,9 @@ from app.routes.downloads import Asked, responses, send
 from app.routes.resources import OF_ANY_ADDRESS, PROBLEMS, DryRun, SentBy, Wait, check_kind, submit, submitted
 from app.security_headers import POLICY
 from app.services import Services, Use
-from worker.contract.errors import InvalidRequest, NotFound
-from worker.contract.requests import MIN_EVALUATED, MIN_EVALUATED_PIXELS, EvaluationRequest
+from worker.contract.compared_part import check_reference
+from worker.contract.errors import NotFound
+from worker.contract.requests import EvaluationRequest
 from worker.contract.resources import Kind, Resource
 from worker.contract.results import EvaluationForecast
 from worker.contract.space import check_room, evaluation_bytes
@@ -120,16 +121,8 @@ def _resolve(use: Services, request: EvaluationRequest) -> tuple[EvaluationReque
     training = use.store.read_request(request.training)
     dataset = use.jobs.finished(training.request["dataset"])
     real = (dataset.result or {})["counts"]["split"].get(request.reference, 0)
-    if real < MIN_EVALUATED:
-        raise InvalidRequest.at(
-            "#/reference",
-            f"The part {request.reference!r} of {dataset.id} has {real} images, and an evaluation needs "
-            f"{MIN_EVALUATED}: take another part, or make a dataset with a larger one.",
-        )
-    if (size := dataset.request["image_size"]) < MIN_EVALUATED_PIXELS:
-        raise InvalidRequest.at(
-            "#/training", f"Its images are {size} pixels on a side, and an evaluation needs {MIN_EVALUATED_PIXELS}."
-        )
+    size = dataset.request["image_size"]
+    check_reference(request, size, real)
     checkpoint = chosen_checkpoint(use.store, request.training, request.checkpoint)
     expected = EvaluationForecast(image_size=size, synthetic=request.count, real=min(real, request.count))
     return request.model_copy(update={"checkpoint": checkpoint.step}), expected

@@ -21,13 +21,13 @@ from app.routes.bodies import check_body
 from app.routes.downloads import Asked, responses, send
 from app.routes.resources import OF_ANY_ADDRESS, PROBLEMS, DryRun, SentBy, Wait, accepted, check_kind, submit, submitted
 from app.services import Services, Use
-from app.snapshots import SNAPSHOT_STEPS, snapshot_name, snapshot_steps
 from worker.contract.checkpoints import latest, list_checkpoints
 from worker.contract.compared_part import part_to_compare_with
 from worker.contract.errors import InvalidRequest, NotFound
 from worker.contract.requests import ResumeRequest, TrainingRequest
 from worker.contract.resources import Kind, Resource
 from worker.contract.results import CheckpointInfo, SnapshotInfo, TrainingForecast
+from worker.contract.snapshots import SNAPSHOT_STEPS, snapshot_name, snapshot_steps
 from worker.contract.space import check_room
 from worker.sources.cells import plain_cell
 from worker.sources.pixels import PngFile, encode_gif

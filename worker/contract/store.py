@@ -147,8 +147,11 @@ class Store:
         return self._ballast(resource_id).exists()
 
     def drop_ballast(self, resource_id: str) -> None:
-        """Give that room free, right before the record is written."""
-        self._ballast(resource_id).unlink(missing_ok=True)
+        """Give that room free, right before the record is written; StoreUnavailable if the disk does not work."""
+        try:
+            self._ballast(resource_id).unlink(missing_ok=True)
+        except OSError as error:
+            raise trouble(self.root, error, 0) from error
 
     def publish(self, made: Path, resource_id: str, name: str) -> Path:
         """Move a finished file or folder from scratch to `name` below the resource; a file replaces its predecessor."""
@@ -172,13 +175,16 @@ class Store:
         return target
 
     def withdraw(self, resource_id: str, name: str) -> None:
-        """Take one artefact back, at once for every reader."""
+        """Take one artefact back, at once for every reader; StoreUnavailable if the disk does not work."""
         target = self.folder(resource_id) / name
         if target.exists():
             self._discard(target)
 
     def delete(self, resource_id: str) -> None:
-        """Remove a resource and its files: gone for every reader at once, whatever time the files take."""
+        """Remove a resource and its files: gone for every reader at once, whatever time the files take.
+
+        FileNotFoundError if it is gone already, StoreUnavailable if the disk does not work.
+        """
         self._discard(self.folder(resource_id))
 
     def publish_family(self, description: FamilyDescription) -> None:
@@ -210,10 +216,15 @@ class Store:
 
     def _discard(self, path: Path) -> None:
         self._allow_change()
-        self._scratch_root().mkdir(parents=True, exist_ok=True)
-        grave = Path(tempfile.mkdtemp(dir=self._scratch_root(), prefix="discarded."))
-        path.replace(grave / path.name)
-        shutil.rmtree(grave)
+        try:
+            self._scratch_root().mkdir(parents=True, exist_ok=True)
+            grave = Path(tempfile.mkdtemp(dir=self._scratch_root(), prefix="discarded."))
+            path.replace(grave / path.name)
+            shutil.rmtree(grave)
+        except FileNotFoundError:  # another process was faster, which is for the caller to judge
+            raise
+        except OSError as error:
+            raise trouble(self.root, error, 0) from error
 
     def _ballast(self, resource_id: str) -> Path:
         return self._scratch_root() / f"{resource_id}.ballast"

@@ -44,3 +44,8 @@ def labels_to_draw(asked: tuple[str, ...] | None, learnt: LearntClasses, family:
 def label_of(labels: Sequence[str], index: int) -> str:
     """The label of an image of a generation, whose images take these labels in turn."""
     return labels[index % len(labels)]
+
+
+def labels_in_turn(labels: Sequence[str] | None, first: int, count: int) -> list[str] | None:
+    """Those of `count` images of a generation from one on; None where it has no labels."""
+    return None if labels is None else [label_of(labels, index) for index in range(first, first + count)]

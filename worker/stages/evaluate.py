@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from worker.context import JobContext, StopRequested
 from worker.contract.checkpoints import CheckpointRecord, read_record
-from worker.contract.errors import CheckpointMissing, InvalidRequest
-from worker.contract.requests import MIN_EVALUATED, MIN_EVALUATED_PIXELS, ClassChoice, EvaluationRequest
+from worker.contract.compared_part import check_reference
+from worker.contract.errors import CheckpointMissing
+from worker.contract.requests import MIN_EVALUATED, ClassChoice, EvaluationRequest
 from worker.contract.results import EvaluationResult, FeatureInfo, Measurement
 from worker.contract.space import evaluation_bytes
 from worker.dataset import Dataset
@@ -31,7 +32,7 @@ from worker.metrics.floor import floor
 from worker.metrics.memorisation import memorisation, worst_pairs_grid
 from worker.population import kept_to, labels_of
 from worker.sampling import codes_of, load_sampler
-from worker.sources.classes import label_of
+from worker.sources.classes import labels_in_turn
 from worker.sources.pixels import encode_png, tile
 
 DRAWN_AT_ONCE = 256
@@ -63,23 +64,20 @@ def evaluate(
 
     Raises:
         InvalidRequest: the reference has too few images, or they are too small.
+        DiskFull: there is no room for the pictures.
         CheckpointMissing: the checkpoint is not kept any more.
         StopRequested: the job was told to stop.
     """
     if not isinstance(request.checkpoint, int):
         raise CheckpointMissing("The checkpoint was not resolved when the evaluation was asked for.")
-    if dataset.image_size < MIN_EVALUATED_PIXELS:
-        raise InvalidRequest.at(
-            "#/training",
-            f"Its images are {dataset.image_size} pixels on a side, and an evaluation needs {MIN_EVALUATED_PIXELS}.",
-        )
     began = clock()
     record = read_record(context.store.folder(request.training), request.checkpoint)
     dataset = kept_to(dataset, classes, record.classes)
+    check_reference(request, dataset.image_size, len(dataset.indices(request.reference)))
+    context.need_room(evaluation_bytes(dataset.image_size))
     chosen = _chosen_real(request, dataset)
     real, labels = np.asarray(dataset.images[chosen]), labels_of(dataset, record.classes, chosen)
     synthetic = _synthetic_images(request, record, labels, context)
-    context.need_room(evaluation_bytes(dataset.image_size))
     extractor = _extractor(request, dataset, context)
     measured, caveats = _measure(real, synthetic, extractor, request.seed, context)
     if not extractor.comparable_with_published:
@@ -113,14 +111,7 @@ def _chosen_real(request: EvaluationRequest, dataset: Dataset) -> NDArray[np.int
 
     Whatever follows that order, such as the labels of synthetic images, has the mix of all wherever it ends.
     """
-    indices = dataset.indices(request.reference)
-    if len(indices) < MIN_EVALUATED:
-        raise InvalidRequest.at(
-            "#/reference",
-            f"The part {request.reference!r} of the dataset has {len(indices)} images to compare with, and an "
-            f"evaluation needs {MIN_EVALUATED}: take another part, or make a dataset with a larger one.",
-        )
-    return np.random.default_rng(request.seed).permutation(indices)[: request.count]
+    return np.random.default_rng(request.seed).permutation(dataset.indices(request.reference))[: request.count]
 
 
 def _synthetic_images(
@@ -134,8 +125,7 @@ def _synthetic_images(
     for first in range(0, request.count, DRAWN_AT_ONCE):
         _stop_if_told(context)
         size = min(DRAWN_AT_ONCE, request.count - first)
-        shown = None if labels is None else [label_of(labels, index) for index in range(first, first + size)]
-        codes = None if shown is None else codes_of(shown, record.classes)
+        codes = codes_of(labels_in_turn(labels, first, size), record.classes)
         parts.append(sample(latent_points(request.seed, first, size, latent_size), codes))
         context.progress("generate", first + size, request.count, "images")
     return np.concatenate(parts)

@@ -26,7 +26,7 @@ from worker.devices import device_names
 from worker.draws import latent_points
 from worker.fast_paths import for_drawing
 from worker.sampling import codes_of, load_sampler
-from worker.sources.classes import label_of, labels_to_draw
+from worker.sources.classes import labels_in_turn, labels_to_draw
 from worker.sources.pixels import encode_png, tile
 
 TURN_SECONDS = 1.0
@@ -73,9 +73,8 @@ def generate(
                 raise StopRequested
             first = shard * SHARD_IMAGES
             size = min(SHARD_IMAGES, request.count - first)
-            shown = None if labels is None else [label_of(labels, index) for index in range(first, first + size)]
-            codes = None if shown is None else codes_of(shown, record.classes)
-            images = sample(latent_points(request.seed, first, size, latent_size), codes)
+            shown = labels_in_turn(labels, first, size)
+            images = sample(latent_points(request.seed, first, size, latent_size), codes_of(shown, record.classes))
             if published is not None:
                 published.result()
             # While the next shard is drawn.

@@ -114,6 +114,24 @@ def test_withdrawing_takes_back_one_artefact_and_is_content_if_it_is_gone(store)
     assert [each.name for each in (store.folder(request.id) / "checkpoints").iterdir()] == ["00000020"]
 
 
+@pytest.mark.parametrize(
+    "taken_away",
+    [
+        lambda store, resource_id: store.delete(resource_id),
+        lambda store, resource_id: store.withdraw(resource_id, "items.csv"),
+        lambda store, resource_id: store.drop_ballast(resource_id),
+    ],
+    ids=["delete", "withdraw", "drop_ballast"],
+)
+def test_a_disk_that_does_not_work_is_told_when_something_is_taken_away(store, taken_away):
+    request = record()
+    store.publish_bytes(b"x", request.id, "items.csv")
+    (store.root / ".scratch").write_text("in the way")
+    with pytest.raises(StoreUnavailable, match="could not be read or written"):
+        taken_away(store, request.id)
+    assert (store.folder(request.id) / "items.csv").read_bytes() == b"x"
+
+
 def test_families_are_published_by_name(store):
     description = FamilyDescription(
         family="tiny",

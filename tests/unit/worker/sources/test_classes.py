@@ -2,7 +2,7 @@ import pytest
 
 from worker.contract.checkpoints import NO_CLASSES, LearntClasses
 from worker.contract.errors import InvalidRequest
-from worker.sources.classes import MOST_CLASSES, check_number, label_of, labels_to_draw
+from worker.sources.classes import MOST_CLASSES, check_number, label_of, labels_in_turn, labels_to_draw
 
 LEARNT = LearntClasses(by="labels", names=("Mass", "Nodule"))
 
@@ -37,3 +37,5 @@ def test_labels_that_were_not_learnt_are_refused_with_the_nearest() -> None:
 
 def test_images_take_labels_in_turn() -> None:
     assert [label_of(("a", "b"), index) for index in range(5)] == ["a", "b", "a", "b", "a"]
+    assert labels_in_turn(("a", "b"), 3, 2) == ["b", "a"]
+    assert labels_in_turn(None, 3, 2) is None

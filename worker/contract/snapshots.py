@@ -1,4 +1,4 @@
-"""The picture grids of a training, as files in its folder."""
+"""How the picture grids of a training lie in the store: a PNG file for each step at which one was drawn."""
 
 from pathlib import Path
 
