@@ -14,15 +14,10 @@ from pathlib import Path
 import numpy as np
 from builders import all_of, build_trainer
 from harness import timed
+from memory import own_megabytes
 
 FAMILY, BATCH_SIZE = "dcgan64", 64
 STEPS = 20
-
-
-def own_megabytes() -> float:
-    """What the process holds beyond files that it maps: the page cache may take those back."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(fields["RssAnon"].split()[0]) * 1024 / 1e6
 
 
 def main() -> None:
