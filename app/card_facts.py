@@ -145,6 +145,7 @@ def _training_rows(
             "preset": request["model"].get("preset"),
             "checkpoint": f"step {step:,} of {request['steps']:,}",
             "batch size": request.get("batch_size"),
+            "classical augmentation": request.get("classical_augmentation"),
             "real images seen": checkpoint.images_seen if checkpoint else trained.get("images_seen"),
             "seconds in training steps": round(checkpoint.seconds, 1) if checkpoint else trained.get("seconds"),
             "devices": trained.get("devices"),

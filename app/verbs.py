@@ -157,6 +157,12 @@ def select(
     help="What makes a class; default: labels, all findings of an image together.",
 )
 @click.option(
+    "--classical-augmentation",
+    type=click.Choice(["chest", "paper"]),
+    help="Train on random variants of the real images; chest: rotated by up to 10°, perhaps moved or scaled a little; "
+    "paper (Frid-Adar et al. 2018): rotated by up to 180°, perhaps flipped, moved or scaled; default: as they are.",
+)
+@click.option(
     "--evaluate-every", type=int, help="Compare with real images every so many steps, and keep the best checkpoint."
 )
 @click.option("--dry-run", is_flag=True, help="Only show what it would take.")
@@ -175,6 +181,7 @@ def train(
     seed: int,
     classes: tuple[str, ...],
     by: str | None,
+    classical_augmentation: str | None,
     evaluate_every: int | None,
     dry_run: bool,
     no_wait: bool,
@@ -194,6 +201,7 @@ def train(
             "devices": int(devices) if devices.isdigit() else devices,
             "precision": precision,
             "seed": seed,
+            "classical_augmentation": classical_augmentation,
             "evaluate_every": evaluate_every,
         }
         if classes or by:

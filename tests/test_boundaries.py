@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 ROOT = Path(__file__).parents[1]
 TENSORFLOW = ("tensorflow", "keras")
 WEB = ("fastapi", "starlette", "uvicorn")
-SHARED = ("worker.contract", "worker.sources", "worker.selection")
-"""What of `worker` the front end may import."""
+SHARED = ("worker.contract", "worker.sources", "worker.selection", "worker.classical_augmentation")
+"""What of `worker` the front end may import: what is agreed on, and what it shows on request without a job."""
 CONTRACT_NEEDS = ("pydantic", "pydantic_settings", "pythonjsonlogger", "redis", "rq", "ulid")
 BROUGHT_ALONG = {"keras": "tensorflow", "starlette": "fastapi"}
 """Packages that another one declares and re-exports: their version is its choice."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.contract.checkpoints import LearntClasses
+from worker.contract.requests import ClassicalPreset
 from worker.dataset import ITEM_COLUMNS, ITEMS, Dataset
 from worker.devices import open_strategy
 from worker.fast_paths import DEFAULTS, FastPaths
@@ -50,6 +51,7 @@ def trainer_of(
     logical_devices: int = 1,
     precision: Precision = "float32",
     fast_paths: FastPaths = DEFAULTS["CPU"],
+    classical_augmentation: ClassicalPreset | None = None,
 ) -> Trainer:
     """A trainer on noise, or on all of some images, that takes the fast paths of a CPU.
 
@@ -65,5 +67,5 @@ def trainer_of(
         hyperparameters,
         open_strategy(devices, logical_devices),
         population,
-        Plan(batch_size=batch_size, seed=seed, precision=precision, fast_paths=fast_paths),
+        Plan(batch_size, seed, precision, fast_paths, classical_augmentation),
     )

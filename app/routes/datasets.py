@@ -3,18 +3,21 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Depends, Query
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
 from app import media
 from app.archives import Archive
-from app.parts import in_file
+from app.parts import in_file, in_memory
 from app.routes.bodies import check_body
 from app.routes.downloads import Asked, responses, send
 from app.routes.resources import OF_ANY_ADDRESS, PROBLEMS, DryRun, SentBy, Wait, check_kind, submit, submitted
 from app.services import Services, Use
-from worker.contract.requests import DatasetRequest
+from worker.classical_augmentation import contact_sheet
+from worker.contract.errors import InvalidRequest
+from worker.contract.requests import ClassicalPreset, DatasetRequest
 from worker.contract.resources import Kind, Resource
 from worker.contract.results import DatasetResult
 from worker.contract.space import check_room, dataset_bytes
@@ -67,6 +70,27 @@ async def create_dataset(
 def read_contact_sheet(use: Use, resource_id: str, asked: Asked) -> Response:
     """Up to 64 of the prepared images in a grid."""
     return send(asked, [in_file(_artefact(use, resource_id, "contact-sheet.png"))], media.PNG)
+
+
+@router.head("/{resource_id}/classical-augmentation.png", include_in_schema=False)
+@router.get(
+    "/{resource_id}/classical-augmentation.png",
+    summary="What classical augmentation makes of an image",
+    response_class=Response,
+    responses=responses(media.PNG) | {409: PROBLEMS[409]},
+)
+def read_classical_augmentation(
+    use: Use,
+    resource_id: str,
+    asked: Asked,
+    preset: Annotated[ClassicalPreset, Query(description="As in a training.")] = "chest",
+    image: Annotated[int, Query(ge=0, description="Its index in items.csv.")] = 0,
+) -> Response:
+    """All variants of one image, first the image itself: a row for each rotation."""
+    images = np.load(_artefact(use, resource_id, "images.npy"), mmap_mode="r")
+    if image >= len(images):
+        raise InvalidRequest.at("?image", f"The dataset has {len(images)} images: ask for 0 to {len(images) - 1}.")
+    return send(asked, [in_memory(contact_sheet(images[image], preset))], media.PNG)
 
 
 @router.head("/{resource_id}/items.csv", include_in_schema=False)

@@ -38,6 +38,7 @@ OF_ANY_ADDRESS: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for 
 LINKS: dict[Kind, dict[str, str]] = {
     Kind.DATASET: {
         "contact_sheet": "contact-sheet.png",
+        "classical_augmentation": "classical-augmentation.png",
         "items": "items.csv",
         "images": "images.npz",
     },

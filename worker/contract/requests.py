@@ -28,6 +28,8 @@ DISTANCES: frozenset[TrackedMetric] = frozenset({"frechet_distance", "kernel_dis
 """Of these, less is better."""
 FeatureKind = Literal["pixels", "classifier", "inception"]
 """Vectors that images are compared by: `worker.extractors`."""
+ClassicalPreset = Literal["chest", "paper"]
+"""How images are rotated, moved, scaled and perhaps flipped: `worker.classical_augmentation`."""
 
 
 class _Request(BaseModel):
@@ -174,6 +176,11 @@ class TrainingRequest(_Request):
         min_length=1,
         description="What then goes into the row of metrics. The first is a distance: where it is least is the best "
         "checkpoint.",
+    )
+    classical_augmentation: ClassicalPreset | None = Field(
+        None,
+        description="Train on random variants of the real images. `chest`: rotated by up to 10°, perhaps moved or "
+        "scaled a little; `paper`: rotated by up to 180°, perhaps flipped, moved or scaled; null: as they are.",
     )
     classes: ClassChoice | None = Field(
         None, description="Null: every image; for families that take labels, every class of findings."

@@ -68,7 +68,14 @@ def foresee(request: TrainingRequest, dataset: Dataset, settings: Settings) -> T
         batch_size=request.batch_size // devices,
         seed=request.seed,
         precision=resolve(request.precision, names[0]),
-        fast_paths=for_training(settings.fast_paths, names[0], devices=devices, data_bytes=population.bytes),
+        fast_paths=for_training(
+            settings.fast_paths,
+            names[0],
+            devices=devices,
+            data_bytes=population.bytes,
+            varied=request.classical_augmentation is not None,
+        ),
+        classical_augmentation=request.classical_augmentation,
     )
     cost = _cost(family, hyperparameters, population, share)
     check_metric_names(request, family, cost.metrics)

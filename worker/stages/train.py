@@ -52,7 +52,14 @@ def train(
         batch_size=request.batch_size,
         seed=request.seed,
         precision=resolve(request.precision, names[0]),
-        fast_paths=for_training(context.settings.fast_paths, names[0], devices=devices, data_bytes=population.bytes),
+        fast_paths=for_training(
+            context.settings.fast_paths,
+            names[0],
+            devices=devices,
+            data_bytes=population.bytes,
+            varied=request.classical_augmentation is not None,
+        ),
+        classical_augmentation=request.classical_augmentation,
     )
     evaluation = None
     if request.evaluate_every is not None:

@@ -53,7 +53,8 @@ def test_every_change_and_every_download_is_written_down(as_key, work, training,
         ("cancel", 202),
         ("delete", 204),
     ]
-    below = [f"{dataset}/{name}" for name in ("contact-sheet.png", "items.csv", "images.npz")]
+    pictures = ("contact-sheet.png", "classical-augmentation.png")
+    below = [f"{dataset}/{name}" for name in (*pictures, "items.csv", "images.npz")]
     below += [f"/v1/trainings/{training}/{name}" for name in ("snapshots/10.png", "snapshots.gif")]
     below += [f"/v1/evaluations/{evaluation}/{name}" for name in ("grid.png", "nearest.png", "card.md", "card.html")]
     for path in below:

@@ -65,8 +65,10 @@ def test_trains_and_generates_by_the_same_words_as_the_contract(ragan, family, d
     request = json.loads(ragan("train", dataset, *arguments).stdout)["request"]
     assert request["model"]["hyperparameters"] == {"width": 0.5, "dropout": 0.0}
     assert (request["steps"], request["devices"], request["evaluate_every"]) == (3, 1, None)
-    request = json.loads(ragan("train", dataset, *arguments, "--evaluate-every", 2).stdout)["request"]
-    assert request["evaluate_every"] == 2
+    assert request["classical_augmentation"] is None
+    more = ["--evaluate-every", 2, "--classical-augmentation", "chest"]
+    request = json.loads(ragan("train", dataset, *arguments, *more).stdout)["request"]
+    assert (request["evaluate_every"], request["classical_augmentation"]) == (2, "chest")
     request = json.loads(ragan("generate", training, "--count", 5, "--no-wait", "--json").stdout)["request"]
     assert (request["count"], request["checkpoint"]) == (5, 30)
     assert json.loads(ragan("resume", training, "--steps", 40, "--no-wait", "--json").stdout)["status"] == "queued"

@@ -175,6 +175,7 @@ def test_the_documentation_knows_of_parts_and_conditions(http):
     for path in (
         *("/v1/datasets/{resource_id}/images.npz", "/v1/datasets/{resource_id}/items.csv"),
         *("/v1/datasets/{resource_id}/contact-sheet.png", "/v1/trainings/{resource_id}/snapshots/{step}.png"),
+        "/v1/datasets/{resource_id}/classical-augmentation.png",
         *("/v1/trainings/{resource_id}/snapshots.gif", "/v1/generations/{resource_id}/images"),
         *("/v1/generations/{resource_id}/images/{index}.png", "/v1/evaluations/{resource_id}/grid.png"),
         *("/v1/evaluations/{resource_id}/card.md", "/v1/evaluations/{resource_id}/card.html"),

@@ -62,9 +62,23 @@ class TestDatasets:
         rows = list(csv.DictReader(io.StringIO(http.get(f"{made}/items.csv").text)))
         assert [int(row["index"]) for row in rows] == list(range(40))
 
+    def test_show_what_classical_augmentation_makes_of_an_image(self, http, made):
+        link = http.get(made).json()["links"]["classical_augmentation"]
+        chest, paper = picture(http.get(link)), picture(http.get(link, params={"preset": "paper", "image": 39}))
+        assert (chest.width // 66, chest.height // 66) == (12, 29)  # less a line that is between two only
+        assert (paper.width // 66, paper.height // 66) == (15, 29)
+        image = np.load(io.BytesIO(http.get(f"{made}/images.npz").content))["images"][39]
+        np.testing.assert_array_equal(np.asarray(paper)[:64:4, :64:4], image)
+
+    def test_show_it_only_of_images_and_presets_that_there_are(self, http, made):
+        for wrong, pointer in (({"image": 40}, "?image"), ({"image": -1}, "?image"), ({"preset": "lesion"}, "?preset")):
+            response = http.get(f"{made}/classical-augmentation.png", params=wrong)
+            assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, pointer)
+        assert "ask for 0 to 39" in http.get(f"{made}/classical-augmentation.png?image=40").json()["detail"]
+
     def test_have_no_artefacts_before_their_end(self, http):
         address = http.post("/v1/datasets", json={"source": "clinic", "image_size": 16}).headers["location"]
-        for name in ("contact-sheet.png", "items.csv", "images.npz"):
+        for name in ("contact-sheet.png", "classical-augmentation.png", "items.csv", "images.npz"):
             response = http.get(f"{address}/{name}")
             assert (response.status_code, response.json()["type"]) == (409, "/problems/wrong-state")
 

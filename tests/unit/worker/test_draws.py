@@ -12,6 +12,7 @@ from worker.draws import (
     latent_points,
     member_batches,
     real_batches,
+    variant_chance,
 )
 
 seeds = st.integers(0, 2**32 - 1)
@@ -57,6 +58,8 @@ def test_steps_seeds_and_purposes_do_not_share_numbers(seed: int, step: int) -> 
         latent_batches((seed + 1) % 2**32, step, shape).numpy(),
         latent_points(seed, step, 1, 6),
         2 * augmentation_numbers(seed, step, shape).numpy() - 1,
+        variant_chance(seed, step).uniform(-1, 1, 6).astype(np.float32),
+        variant_chance(seed, step + 1).uniform(-1, 1, 6).astype(np.float32),
     ]
     assert len({draw.tobytes() for draw in draws}) == len(draws)
 
@@ -111,6 +114,7 @@ def test_the_numbers_stay_what_they_were() -> None:
     np.testing.assert_allclose(latent_batches(7, 1, (1, 1, 3)).numpy().ravel(), GOLDEN_LATENTS, atol=1e-7)
     np.testing.assert_allclose(latent_points(7, 0, 1, 3).ravel(), GOLDEN_POINT, atol=1e-7)
     np.testing.assert_allclose(augmentation_numbers(7, 1, (3,)), GOLDEN_AUGMENTATION, atol=1e-7)
+    np.testing.assert_allclose(variant_chance(7, 1).uniform(size=3), GOLDEN_VARIANTS, atol=1e-7)
 
 
 GOLDEN_INDICES = [[811, 765, 639, 886, 810, 93]]
@@ -118,4 +122,5 @@ GOLDEN_CLASSES = [[4, 4, 6, 4, 9, 2]]
 GOLDEN_MEMBERS = [[4, 968, 649]]
 GOLDEN_LATENTS = [-0.67194104, 0.69401479, -0.54391932]
 GOLDEN_AUGMENTATION = [0.17722940, 0.55358648, 0.72331923]
+GOLDEN_VARIANTS = [0.58445851, 0.15277628, 0.31962152]
 GOLDEN_POINT = [0.74414688, -0.40926924, -0.15980464]

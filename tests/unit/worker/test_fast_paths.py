@@ -7,10 +7,12 @@ from pydantic import ValidationError
 
 from trainers import trainer_of
 from worker.contract.fast_paths import FastPath
+from worker.contract.requests import ClassicalPreset
 from worker.contract.settings import Settings
 from worker.draws import codes_in_turn
 from worker.fast_paths import DEFAULTS, PLAIN, RESIDENT_BYTES, FastPaths, active, for_drawing, for_training, taking
 from worker.models.registry import family
+from worker.trainer import Plan
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,15 @@ def test_data_lie_on_a_gpu_if_they_are_not_too_many() -> None:
     assert FastPath.RESIDENT_DATA not in for_training(None, "GPU:0", data_bytes=RESIDENT_BYTES + 1)
     wanted = frozenset({FastPath.RESIDENT_DATA})
     assert FastPath.RESIDENT_DATA in for_training(wanted, "CPU:0", data_bytes=RESIDENT_BYTES + 1)
+
+
+def test_images_that_are_varied_on_the_host_do_not_lie_on_a_device() -> None:
+    for wanted in (None, frozenset(FastPath)):
+        paths = for_training(wanted, "GPU:0", varied=True)
+        assert paths == for_training(wanted, "GPU:0") - {FastPath.RESIDENT_DATA}
+        Plan(4, 0, "float32", paths, "chest")
+    with pytest.raises(ValueError, match="cannot be augmented"):
+        Plan(4, 0, "float32", for_training(None, "GPU:0"), "chest")
 
 
 def test_a_path_that_there_is_not_is_refused_with_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,13 +115,15 @@ def test_a_path_changes_how_a_step_is_computed_and_not_what(fast_paths: FastPath
     np.testing.assert_allclose(fast.images, plain.images, atol=0.02)
 
 
-def test_options_are_the_same_when_compiled(tiny: str) -> None:
+@pytest.mark.parametrize("preset", [None, "paper"])
+def test_options_are_the_same_when_compiled(tiny: str, preset: ClassicalPreset | None) -> None:
     kind = family(tiny)
     every_change = ["brightness", "contrast", "translation", "cutout"]
     options = {"loss": "hinge", "diff_augment": every_change, "spectral_norm": True, "r1_weight": 1.0, "r1_every": 2}
     chosen = kind.configure("default", {"dropout": 0, "d_steps": 2} | options)
     plain, compiled = (
-        trainer_of(kind, chosen, batch_size=4, fast_paths=paths) for paths in (PLAIN, frozenset({FastPath.XLA}))
+        trainer_of(kind, chosen, batch_size=4, fast_paths=paths, classical_augmentation=preset)
+        for paths in (PLAIN, frozenset({FastPath.XLA}))
     )
     for ours, theirs in zip(compiled.advance(3), plain.advance(3), strict=True):
         assert ours == pytest.approx(theirs, abs=1e-4)

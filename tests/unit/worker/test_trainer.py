@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from trainers import trainer_of
-from worker.draws import latent_points
+from worker.classical_augmentation import augmented
+from worker.draws import latent_points, variant_chance
 from worker.models import registry
 
 
@@ -20,6 +21,22 @@ def test_the_size_of_a_state_is_known_before_it_is_written(tiny: str, tmp_path: 
     written = sum(np.asarray(reader.get_tensor(name)).nbytes for name in names)
     others = sum(np.asarray(reader.get_tensor(name)).nbytes for name in names if "seed" in name or "counter" in name)
     assert trainer.state_bytes == pytest.approx(written, abs=others)
+
+
+def test_a_step_shows_variants_of_its_real_images_that_depend_on_seed_and_step_alone(tiny: str) -> None:
+    family = registry.family(tiny)
+    chosen = family.configure("default", {"d_steps": 2})
+    plain, varied, other = (
+        trainer_of(family, chosen, batch_size=8, seed=seed, classical_augmentation=preset)
+        for seed, preset in ((3, None), (3, "paper"), (4, "paper"))
+    )
+    several = varied._batches(5, 3)
+    np.testing.assert_array_equal(several[2], varied._batches(7, 1)[0])
+    images = plain._batches(7, 1)[0].reshape(-1, 8, 8)
+    expected = augmented(images, "paper", variant_chance(3, 7))
+    np.testing.assert_array_equal(several[2].reshape(-1, 8, 8), expected)
+    assert (expected != images).any(axis=(1, 2)).mean() > 0.8
+    assert not np.array_equal(several, other._batches(5, 3))
 
 
 def test_a_class_of_one_image_in_twenty_is_learnt_as_its_own() -> None:

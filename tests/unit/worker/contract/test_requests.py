@@ -40,6 +40,7 @@ def test_a_training_request_needs_only_a_dataset_and_shows_every_default():
         "keep_checkpoints": 3,
         "evaluate_every": None,
         "evaluate_metrics": ["frechet_distance"],
+        "classical_augmentation": None,
         "classes": None,
     }
 

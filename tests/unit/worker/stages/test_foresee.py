@@ -165,6 +165,8 @@ def test_an_average_and_a_dataset_on_the_device_take_memory_too(countable):
     memory = forecast_of(countable, fast_paths=fast_paths, hyperparameters={"ema_decay": 0.9}).memory_bytes
     assert memory.average == 4 * GENERATOR_PARAMETERS
     assert memory.data == 3 * 8 * 8
+    varied = forecast_of(countable, fast_paths=fast_paths, classical_augmentation="chest")
+    assert (varied.memory_bytes.data, varied.fast_paths) == (0, ())
 
 
 def test_in_half_precision_two_bytes_wait_where_layers_compute_in_it(countable):

@@ -182,6 +182,28 @@ def test_with_every_option_a_training_goes_on_bit_for_bit(tmp_path: Path, tiny: 
     assert stopped.digest(6) == straight.digest(6)
 
 
+@pytest.mark.parametrize("preset", ["chest", "paper"])
+def test_with_classical_augmentation_a_training_goes_on_bit_for_bit(tmp_path: Path, tiny: str, preset: str) -> None:
+    chosen = {"classical_augmentation": preset, "model": {"hyperparameters": {"d_steps": 2}}}
+    straight, stopped, many = (Bench(tmp_path / name) for name in ("straight", "stopped", "many"))
+    straight.run(tiny, **chosen)
+    stopped.run(tiny, stop_at=3, **chosen)
+    stopped.run(tiny, **chosen)
+    many.run(tiny, tick=0.001, snapshot_every=100, **chosen)
+    for other in (stopped, many):
+        assert other.rows() == straight.rows()
+        assert other.digest(6) == straight.digest(6)
+
+
+def test_classical_augmentation_changes_what_is_learnt_and_not_what_is_drawn_from(tmp_path: Path, tiny: str) -> None:
+    plain, varied = Bench(tmp_path / "plain"), Bench(tmp_path / "varied")
+    plain.run(tiny)
+    varied.run(tiny, classical_augmentation="chest")
+    assert varied.digest(6) != plain.digest(6)
+    first = "snapshots/00000000.png"
+    assert (varied.folder / first).read_bytes() == (plain.folder / first).read_bytes()
+
+
 def test_r1_is_told_from_the_last_step_that_took_it(bench: Bench, tiny: str) -> None:
     bench.run(tiny, model={"hyperparameters": {"r1_weight": 1.0, "r1_every": 3}})
     rows = bench.rows()

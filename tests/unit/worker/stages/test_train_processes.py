@@ -77,6 +77,7 @@ CHANGES = ["brightness", "contrast", "translation", "cutout"]
 OPTIONS = {
     "hinge, augmentation and spectral norm": {"loss": "hinge", "diff_augment": CHANGES, "spectral_norm": True},
     "least squares and R1": {"loss": "lsgan", "r1_weight": 1.0, "r1_every": 2},
+    "classical augmentation": {},
 }
 
 root = Path(sys.argv[1])
@@ -105,10 +106,13 @@ def weights(trainer):
 
 ours, theirs = weights(one), weights(two)
 again.state().read(str(root / "state")).assert_consumed()
-def compared(options):
+def compared(name, options):
     chosen = Small().configure("default", options)
     one, two = (
-        trainer_of(Small(), chosen, images=noise(8, 50), batch_size=16, seed=4, devices=devices, logical_devices=2)
+        trainer_of(
+            Small(), chosen, images=noise(8, 50), batch_size=16, seed=4, devices=devices, logical_devices=2,
+            classical_augmentation="paper" if name == "classical augmentation" else None,
+        )
         for devices in (1, "all")
     )
     steps = [one.advance(3), two.advance(3)]
@@ -135,7 +139,7 @@ print(json.dumps({
     "resident_is_fed": all(np.array_equal(theirs[name], kept) for name, kept in weights(resident).items()),
     "furthest_pixel": float(np.abs(one.sample(points, codes) - two.sample(points, codes)).max()),
     "restored_on_one": float(np.abs(again.sample(points, codes) - two.sample(points, codes)).max()),
-    "options": {name: compared(options) for name, options in OPTIONS.items()},
+    "options": {name: compared(name, options) for name, options in OPTIONS.items()},
 }))
 """
 
@@ -186,7 +190,9 @@ def test_two_devices_of_eight_are_one_of_sixteen(comparison: dict[str, Any]) -> 
     assert comparison["furthest_pixel"] < 1e-5
 
 
-@pytest.mark.parametrize("options", ["hinge, augmentation and spectral norm", "least squares and R1"])
+@pytest.mark.parametrize(
+    "options", ["hinge, augmentation and spectral norm", "least squares and R1", "classical augmentation"]
+)
 def test_with_every_option_two_devices_are_one(comparison: dict[str, Any], options: str) -> None:
     found = comparison["options"][options]
     for one, two in zip(*found["steps"], strict=True):
