@@ -146,10 +146,19 @@ class Client:
         return self._until_end(queued, on_progress) if wait else queued
 
     def generate(
-        self, training: Resource | str, *, wait: bool = True, on_progress: OnProgress | None = None, **request: Any
+        self,
+        training: Resource | str | None = None,
+        *,
+        wait: bool = True,
+        on_progress: OnProgress | None = None,
+        **request: Any,
     ) -> Resource:
-        """Draw images from a training; keywords are the fields of `POST /v1/generations`."""
-        return self._submit(Kind.GENERATION, {"training": _id(training), **request}, wait, on_progress)
+        """Draw images from a training, or by `balance` and `trainings` what the classes of a dataset lack.
+
+        Keywords are the fields of `POST /v1/generations`.
+        """
+        drawn_by = {} if training is None else {"training": _id(training)}
+        return self._submit(Kind.GENERATION, drawn_by | request, wait, on_progress)
 
     def evaluate(
         self, training: Resource | str, *, wait: bool = True, on_progress: OnProgress | None = None, **request: Any

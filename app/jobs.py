@@ -273,12 +273,19 @@ class Jobs:
                         yield self._active(record)
 
     def _dependants(self, record: RequestRecord) -> Iterator[RequestRecord]:
-        """What was made from a resource, directly or not, and before each what was made from it."""
+        """What was made from a resource, directly or not, each once, and before each what was made from it."""
+        seen: set[str] = set()
+        for each in self._made_from(record):
+            if each.id not in seen:
+                seen.add(each.id)
+                yield each
+
+    def _made_from(self, record: RequestRecord) -> Iterator[RequestRecord]:
         for resource_id in (each for kind in MADE_FROM.get(record.kind, ()) for each in self._store.ids(kind)):
             with suppress(NotFound):  # deleted since it was listed
                 dependant = self._store.read_request(resource_id)
-                if dependant.request[record.kind] == record.id:
-                    yield from self._dependants(dependant)
+                if record.id in _needs(dependant.request):
+                    yield from self._made_from(dependant)
                     yield dependant
 
     def _check_ended(self, *resource_ids: str) -> None:
@@ -292,3 +299,9 @@ class Jobs:
         self._admission.release(self._store.read_request(resource_id))
         self._store.delete(resource_id)
         self._live.forget(resource_id)
+
+
+def _needs(request: Mapping[str, Any]) -> set[str]:
+    """The ids of what a request is made from; of a generation that balances a dataset, several trainings."""
+    of_classes = (request.get("trainings") or {}).values()
+    return {request.get(Kind.DATASET), request.get(Kind.TRAINING), *(each["training"] for each in of_classes)}

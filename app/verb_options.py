@@ -42,3 +42,11 @@ def setting(text: str) -> tuple[str, Any]:
         return name, json.loads(value)
     except ValueError:  # a word, as in optimizer=adam
         return name, value
+
+
+def class_training(text: str) -> tuple[str, str]:
+    """A class with the training that draws it, from CLASS=ID; BadParameter if it is not so."""
+    name, _, training = text.rpartition("=")
+    if not name:
+        raise click.BadParameter(f"{text!r} is not CLASS=ID, as in --training Pneumonia=tr_…", param_hint="--training")
+    return name, training

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from app.failures import explained
-from app.verb_options import as_json_option, checkpoint_option, no_wait_option, setting
+from app.verb_options import as_json_option, checkpoint_option, class_training, no_wait_option, setting
 from app.verb_output import run_job, save_evaluation, show, show_resource
 
 if TYPE_CHECKING:
@@ -214,8 +214,12 @@ def train(
 
 
 @click.command()
-@click.argument("training")
-@click.option("--count", type=int, default=64, show_default=True, help="How many images.")
+@click.argument("training", required=False)
+@click.option("--balance", metavar="DATASET", help="In place of TRAINING: draw what the classes of a dataset lack.")
+@click.option(
+    "--training", "trainings", metavar="CLASS=ID", multiple=True, help="What draws a class for --balance; repeated."
+)
+@click.option("--count", type=int, help="How many images; default: 64.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Equal seeds, equal images.")
 @click.option(
     "--label",
@@ -238,8 +242,10 @@ def train(
 @as_json_option
 @explained
 def generate(
-    training: str,
-    count: int,
+    training: str | None,
+    balance: str | None,
+    trainings: tuple[str, ...],
+    count: int | None,
     seed: int,
     labels: tuple[str, ...],
     checkpoint: str | int,
@@ -248,23 +254,19 @@ def generate(
     no_wait: bool,
     as_json: bool,
 ) -> None:
-    """Draw synthetic images from TRAINING."""
+    """Draw synthetic images from TRAINING, or what the classes of a dataset lack."""
     if output and no_wait:
         raise click.UsageError("--output needs the images, so it cannot go with --no-wait.")
+    given = {"balance": balance, "trainings": dict(map(class_training, trainings)), "count": count, "labels": labels}
+    request = {
+        **{name: value for name, value in given.items() if value not in (None, (), {})},
+        "seed": seed,
+        "checkpoint": checkpoint,
+        "precision": precision,
+    }
     with _client() as client:
         made = run_job(
-            "generate",
-            as_json,
-            lambda bar: client.generate(
-                training,
-                count=count,
-                seed=seed,
-                labels=labels or None,
-                checkpoint=checkpoint,
-                precision=precision,
-                wait=not no_wait,
-                on_progress=bar,
-            ),
+            "generate", as_json, lambda bar: client.generate(training, wait=not no_wait, on_progress=bar, **request)
         )
         if output:
             client.download(made["links"]["images"], output, "application/zip")

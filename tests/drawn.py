@@ -1,7 +1,7 @@
 """Collections of images that the tests draw themselves, in the layouts of real ones."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,27 @@ def draw_nih_folder(
         Image.fromarray(chest(seed, size)).save(folder / "images" / file)
     if outliers:
         write_csv(folder / "cxr14_bad_labels.csv", ",Index,Inverted,Not frontal,Rotated", outliers)
+    return folder
+
+
+def draw_class_folders(folder: Path, classes: Mapping[str, int]) -> Path:
+    """A folder of so many PNG and JPEG files for each class, which is the name of a folder or has one of a part."""
+    for number, (inner, images) in enumerate(classes.items()):
+        (folder / inner).mkdir(parents=True)
+        for index in range(images):
+            kind = ("jpeg", "png")[index % 2]
+            Image.fromarray(chest(100 * number + index, 40)).save(folder / inner / f"{index:03}.{kind}")
+    return folder
+
+
+def draw_table(folder: Path, description: str, header: str, records: Sequence[Sequence[Any]]) -> Path:
+    """A folder with a description, metadata.csv of these records, and a picture for each as its first field says."""
+    folder.mkdir(parents=True)
+    (folder / "source.toml").write_text(description)
+    write_csv(folder / "metadata.csv", header, records)
+    for seed, (file, *_) in enumerate(records):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(chest(seed, 40)).save(folder / file)
     return folder
 
 

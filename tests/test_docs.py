@@ -21,6 +21,7 @@ from worker.contract import errors
 from worker.contract.errors import InvalidRequest
 from worker.contract.requests import (
     ClassChoice,
+    ClassDraw,
     DatasetRequest,
     EvaluationRequest,
     FeatureKind,
@@ -41,7 +42,9 @@ from worker.contract.results import (
 )
 from worker.contract.settings import Settings
 from worker.models.base import CommonHyperparameters
-from worker.sources.registry import SourceSummary
+from worker.sources.description import DESCRIPTION_FILE, Description
+from worker.sources.registry import SourceCatalog, SourceSummary
+from worker.sources.table_description import TableDescription, ValueMaps
 
 SHAPE = "One shape for everything that takes time"
 BODIES: Mapping[str, type[BaseModel]] = {
@@ -57,6 +60,7 @@ FIELDS: Mapping[tuple[str, str], type[BaseModel]] = {
     ("Trainings", "field of `model`"): ModelChoice,
     ("Trainings", "field of `classes`"): ClassChoice,
     ("Generations", "field"): GenerationRequest,
+    ("Balancing a dataset", "field of a class"): ClassDraw,
     ("Evaluations", "field"): EvaluationRequest,
     ("Models", "hyper-parameter"): CommonHyperparameters,
 }
@@ -262,11 +266,34 @@ def test_answers_look_as_documented(section: str, model: type[BaseModel]) -> Non
 
 
 def test_requests_that_are_shown_would_be_accepted() -> None:
-    shown = {}
+    shown = []
     for block in API.blocks("http"):
         head, _, body = block.text.partition("\n\n")
         if body:
-            shown[head.splitlines()[0].removeprefix("POST ")] = body
-    assert shown.keys() == BODIES.keys()
-    for path, body in shown.items():
+            shown.append((head.splitlines()[0].removeprefix("POST "), body))
+    assert dict(shown).keys() == BODIES.keys()
+    for path, body in shown:
         BODIES[path].model_validate_json(body)
+
+
+def test_a_table_as_it_is_shown_is_read(tmp_path: Path) -> None:
+    (description,), (table,) = (README.blocks(language, "Your own images") for language in ("toml", "csv"))
+    folder = tmp_path / "clinic"
+    (folder / "images" / "a").mkdir(parents=True)
+    (folder / "images" / "a" / "1.png").touch()
+    (folder / DESCRIPTION_FILE).write_text(description.text)
+    (folder / "metadata.csv").write_text(table.text)
+    summary = SourceCatalog(tmp_path).summary("clinic")
+    assert summary.problem is None
+    assert (summary.layout, summary.images_present) == ("table", 1)
+    assert summary.fields["label"] == {"Edema": 1, "Effusion": 1}
+    assert summary.fields["sex"] == {"M": 1}
+
+
+def test_what_a_description_may_say_of_a_table_is_documented() -> None:
+    (table,) = API.tables("key", "Sources")
+    keys = [code(row[0]) for row in table.rows]
+    assert {names[0].partition(".")[0] for names in keys} | Description.model_fields.keys() == set(
+        TableDescription.model_fields
+    )
+    assert keys[-1] == [f"values.{field}" for field in ValueMaps.model_fields]

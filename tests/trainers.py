@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from worker.contract.checkpoints import LearntClasses
 from worker.contract.requests import ClassicalPreset
-from worker.dataset import ITEM_COLUMNS, ITEMS, Dataset
+from worker.dataset import Dataset
 from worker.devices import open_strategy
 from worker.fast_paths import DEFAULTS, FastPaths
 from worker.models.base import CommonHyperparameters, Family
 from worker.population import Population
 from worker.precision import Precision
 from worker.sources.base import SPLITS
+from worker.sources.items import ITEM_COLUMNS, ITEMS
 from worker.trainer import Plan, Trainer
 
 

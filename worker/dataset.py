@@ -5,7 +5,7 @@ items.csv    a line for every row of the source, chosen or not
 """
 
 import csv
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,14 +18,12 @@ from numpy.typing import NDArray
 from worker.contract.errors import NotFound
 from worker.contract.requests import ClassField
 from worker.selection import Selection
-from worker.sources.base import NO_FINDING, SPLITS, UNKNOWN, SourceTable, decade_name
+from worker.sources.base import SPLITS, SourceTable
 from worker.sources.cells import plain_cell, text_of
 from worker.sources.classes import LABEL_SEPARATOR
+from worker.sources.items import ITEM_COLUMNS, class_name, read_items
 
 IMAGES = "images.npy"
-ITEMS = "items.csv"
-ITEM_COLUMNS = ("file", "patient", "labels", "view", "sex", "age", "split", "index", "excluded")
-"""`labels` are joined with |; `index` is the image's place in images.npy; `excluded` says why there is none."""
 _LEFT_OUT = len(SPLITS)
 """In place of a part, of an image that is in none."""
 
@@ -55,7 +53,7 @@ class Dataset:
         """Open what `prepare` has published; NotFound if there is nothing."""
         try:
             images = np.load(folder / IMAGES, mmap_mode="r")
-            splits = np.fromiter((SPLITS.index(item["split"]) for item in _items(folder)), np.uint8)
+            splits = np.fromiter((SPLITS.index(item["split"]) for item in read_items(folder)), np.uint8)
         except FileNotFoundError as error:
             raise NotFound(f"The dataset {folder.name} has no images: prepare it first.") from error
         return cls(folder, images, splits)
@@ -63,13 +61,13 @@ class Dataset:
     @cached_property
     def labels(self) -> tuple[tuple[str, ...], ...]:
         """The findings of each image."""
-        texts = (text_of(item["labels"]) for item in _items(self.folder))
+        texts = (text_of(item["labels"]) for item in read_items(self.folder))
         return tuple(tuple(text.split(LABEL_SEPARATOR)) if text else () for text in texts)
 
     @cached_property
     def patients(self) -> NDArray[np.int64]:
         """The patient of each image."""
-        return np.fromiter((int(item["patient"]) for item in _items(self.folder)), np.int64)
+        return np.fromiter((int(item["patient"]) for item in read_items(self.folder)), np.int64)
 
     @property
     def image_size(self) -> int:
@@ -85,7 +83,7 @@ class Dataset:
 
         By `labels` it is the whole list of findings, as items.csv has it, and NO_FINDING of an empty one.
         """
-        of_images = [_class_name(item, by) for item in _items(self.folder)]
+        of_images = [class_name(item, by) for item in read_items(self.folder)]
         # Of decades, the shorter name is the younger one.
         names = sorted(set(of_images), key=lambda name: (len(name) if by == "age_decade" else 0, name))
         code_of = {name: code for code, name in enumerate(names)}
@@ -96,20 +94,6 @@ class Dataset:
         found = self.classes(by)
         codes = [code for code, name in enumerate(found.names) if name in names]
         return replace(self, splits=np.where(np.isin(found.codes, codes), self.splits, np.uint8(_LEFT_OUT)))
-
-
-def _items(folder: Path) -> Iterator[dict[str, str]]:
-    """The lines of the images that are in the dataset; their texts are cells, to be read with `text_of`."""
-    with (folder / ITEMS).open(newline="", encoding="utf-8") as file:
-        yield from (item for item in csv.DictReader(file) if item["index"])
-
-
-def _class_name(item: Mapping[str, str], by: ClassField) -> str:
-    if by == "labels":
-        return text_of(item["labels"]) or NO_FINDING
-    if by == "age_decade":
-        return decade_name(int(item["age"])) if item["age"] else UNKNOWN
-    return text_of(item[by])
 
 
 class ImagesWriter:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse, Response
 
 from app import media
 from app.archives import Archive
+from app.balancing import complete_balance
 from app.checkpoints import chosen_checkpoint
 from app.parts import Part, in_file, in_memory, made_when_read
 from app.routes.bodies import check_body
@@ -30,6 +31,7 @@ from worker.contract.shards import SHARD_IMAGES, archive_name, array_name, image
 from worker.contract.space import check_room, generation_bytes
 from worker.sources.cells import plain_cell
 from worker.sources.classes import label_of, labels_to_draw
+from worker.sources.segments import Segment, labels_within, segments_of
 
 router = APIRouter(
     prefix="/v1/generations", tags=["generations"], responses=OF_ANY_ADDRESS, dependencies=[Depends(check_body)]
@@ -37,7 +39,7 @@ router = APIRouter(
 
 
 class GenerationDryRun(DryRun[GenerationRequest, None]):
-    """Which checkpoint a generation would draw from."""
+    """Which checkpoint a generation would draw from, and how many images."""
 
 
 @router.post(
@@ -54,14 +56,17 @@ async def create_generation(
     sender: SentBy,
     dry_run: Annotated[bool, Query(description="Only check the request and fill it in.")] = False,
 ) -> Any:
-    """Queue the drawing of `count` images; the same seed gives the same images, whatever the count."""
+    """Queue the drawing of `count` images; the same seed gives the same images, whatever the count.
+
+    With `balance`, of what the classes of a dataset lack to be as large as the largest.
+    """
     if dry_run:
         resolved, _ = await run_in_threadpool(_resolve, use, request)
         return JSONResponse(GenerationDryRun(request=resolved, result=None).model_dump(mode="json"))
 
     def checked() -> GenerationRequest:
         resolved, checkpoint = _resolve(use, request)
-        check_room(use.store.root, generation_bytes(request.count, checkpoint.image_size, resolved.labels))
+        check_room(use.store.root, generation_bytes(resolved.count, checkpoint.image_size, resolved.all_labels))
         return resolved
 
     return await submit(use, Kind.GENERATION, request, checked, patience=patience, sender=sender)
@@ -104,11 +109,23 @@ def read_image(use: Use, resource_id: str, index: int, asked: Asked) -> Response
 
 def _resolve(use: Services, request: GenerationRequest) -> tuple[GenerationRequest, CheckpointRecord]:
     """The request with a step and every label, so that it means the same later on, and the checkpoint at that step."""
+    if request.training is None:
+        return _resolve_balance(use, request, str(request.balance))
     check_kind(request.training, Kind.TRAINING)
     use.store.read_request(request.training)  # NotFound for one that there is not
     checkpoint = chosen_checkpoint(use.store, request.training, request.checkpoint)
     labels = labels_to_draw(request.labels, checkpoint.classes, checkpoint.family)
     return request.model_copy(update={"checkpoint": checkpoint.step, "labels": labels}), checkpoint
+
+
+def _resolve_balance(
+    use: Services, request: GenerationRequest, dataset: str
+) -> tuple[GenerationRequest, CheckpointRecord]:
+    check_kind(dataset, Kind.DATASET)
+    for draw in request.trainings.values():
+        check_kind(draw.training, Kind.TRAINING)
+    use.jobs.finished(dataset)
+    return complete_balance(use.store, request, dataset)
 
 
 def _finished(use: Services, resource_id: str) -> tuple[Resource, Path]:
@@ -142,8 +159,9 @@ def _array(resource: Resource, folder: Path) -> Archive:
         content.append(in_file(file, offset=file.stat().st_size - pixels))
     archive = Archive()
     archive.add("images.npy", content)
-    if resource.request["labels"]:
-        archive.add("labels.npy", _labels_array(resource))
+    request = GenerationRequest.model_validate(resource.request)
+    if labels := request.all_labels:
+        archive.add("labels.npy", _labels_array(request, labels))
     provenance = io.BytesIO()
     np.save(provenance, np.array(json.dumps(_manifest(resource))))
     archive.add("manifest.npy", [in_memory(provenance.getvalue())])
@@ -152,18 +170,29 @@ def _array(resource: Resource, folder: Path) -> Archive:
 
 def _labels(resource: Resource) -> list[Part]:
     """file, labels: what the images are meant to show, as far as the request said it."""
-    count, labels = resource.request["count"], resource.request["labels"] or [""]
-    after_names = [_csv_row(["", plain_cell(label)]) for label in labels]
-    sizes = [len(f"{image_name(0)}{after_name}".encode()) for after_name in after_names]
-    rounds, more = divmod(count, len(labels))
+    segments = segments_of(GenerationRequest.model_validate(resource.request))
+    size = sum(_rows_size(segment) for segment in segments)
 
     def rows() -> bytes:
-        return "".join(f"{image_name(index)}{label_of(after_names, index)}" for index in range(count)).encode()
+        return "".join(row for segment in segments for row in _rows(segment)).encode()
 
-    return [
-        in_memory(_csv_row(["file", "labels"]).encode()),
-        made_when_read(rounds * sum(sizes) + sum(sizes[:more]), rows),
-    ]
+    return [in_memory(_csv_row(["file", "labels"]).encode()), made_when_read(size, rows)]
+
+
+def _rows(segment: Segment) -> Iterator[str]:
+    after_names = _after_names(segment)
+    for index in range(segment.first, segment.first + segment.count):
+        yield f"{image_name(index)}{label_of(after_names, index)}"
+
+
+def _rows_size(segment: Segment) -> int:
+    """In bytes."""
+    sizes = (len(f"{image_name(0)}{after_name}".encode()) for after_name in _after_names(segment))
+    return sum(size * images for size, images in zip(sizes, segment.turns(), strict=True))
+
+
+def _after_names(segment: Segment) -> list[str]:
+    return [_csv_row(["", plain_cell(label)]) for label in segment.labels or ("",)]
 
 
 def _csv_row(cells: Sequence[str]) -> str:
@@ -172,21 +201,20 @@ def _csv_row(cells: Sequence[str]) -> str:
     return row.getvalue()
 
 
-def _labels_array(resource: Resource) -> list[Part]:
-    """The label of each image, as NumPy's texts of fixed length, made a shard at a time."""
-    count, labels = resource.request["count"], np.array(resource.request["labels"])
+def _labels_array(request: GenerationRequest, labels: Sequence[str]) -> list[Part]:
+    """The label of each image, one of these, as NumPy's texts of fixed length, made a shard at a time."""
+    kind, segments = np.array(labels).dtype, segments_of(request)
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": labels.dtype.str, "fortran_order": False, "shape": (count,)})
+    shape = {"descr": kind.str, "fortran_order": False, "shape": (request.count,)}
+    np.lib.format.write_array_header_1_0(header, shape)
 
-    def of_shard(shard: int) -> bytes:
-        first = shard * SHARD_IMAGES
-        texts: bytes = labels[np.arange(first, min(first + SHARD_IMAGES, count)) % len(labels)].tobytes()
-        return texts
+    def of_images(first: int, count: int) -> bytes:
+        return np.array(labels_within(segments, first, count), kind).tobytes()
 
     content = [in_memory(header.getvalue())]
-    for shard in _shards(resource):
-        images = min(SHARD_IMAGES, count - shard * SHARD_IMAGES)
-        content.append(made_when_read(images * labels.itemsize, partial(of_shard, shard)))
+    for first in range(0, request.count, SHARD_IMAGES):
+        images = min(SHARD_IMAGES, request.count - first)
+        content.append(made_when_read(images * kind.itemsize, partial(of_images, first, images)))
     return content
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from worker.contract.errors import ImageUnreadable
 from worker.reading import Picture, Recipe, read_batch
+from worker.sources.image_files import ImageFile
 from worker.sources.pixels import PngFile
 
 PNG_EXAMPLES = 12 * settings().max_examples
@@ -16,8 +17,9 @@ RECIPE = Recipe(size=8, fit="pad", digest=True)
 
 pytestmark = [
     pytest.mark.timeout(1800),
-    # Pillow's, of animations: their first picture is read all the same.
+    # Pillow's, of files with several pictures: their first one is read all the same.
     pytest.mark.filterwarnings("ignore:Invalid APNG:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Image appears to be a malformed MPO file:UserWarning"),
 ]
 
 
@@ -27,10 +29,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("damaged") / "x.png"
 
 
-def outcome(place: Path, content: bytes) -> str:
+def outcome(place: Path, content: bytes, handle: type[PngFile] | type[ImageFile] = PngFile) -> str:
     """Read a file as a dataset would, and check what is said of it."""
     place.write_bytes(content)
-    (read,) = read_batch([PngFile(place, within=place.parent)], RECIPE)
+    (read,) = read_batch([handle(place, within=place.parent)], RECIPE)
     if isinstance(read, Picture):
         assert read.square.shape == (8, 8)
         return "read"
@@ -65,3 +67,14 @@ def test_what_is_no_png_is_refused(place: Path, tally, content: bytes) -> None:
     said = outcome(place, content)
     assert said != "read"
     tally["JPEG files and noise"][said] += 1
+
+
+@pytest.mark.parametrize("whole", [*PNGS, *JPEGS])
+def test_before_they_are_damaged_files_of_either_format_can_be_read(place: Path, whole: bytes) -> None:
+    assert outcome(place, whole, ImageFile) == "read"
+
+
+@settings(max_examples=PNG_EXAMPLES // 2, deadline=None)
+@given(content=damaged(JPEGS) | damaged([*JPEGS, *PNGS]) | st.binary(max_size=200).map(b"\xff\xd8\xff".__add__))
+def test_a_damaged_jpeg_is_read_or_refused(place: Path, tally, content: bytes) -> None:
+    tally["damaged JPEG files"][outcome(place, content, ImageFile)] += 1

@@ -1,8 +1,8 @@
 """What can be asked for: the bodies of the POST routes, with every default."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 MAX_COUNT = 1_000_000
 """Images that one generation may ask for."""
@@ -214,18 +214,42 @@ class ResumeRequest(_Request):
     steps: int | None = Field(None, ge=1, le=MAX_STEPS, description="The new total; null keeps the old one.")
 
 
+class ClassDraw(_Request):
+    """What is drawn of one class of a dataset that is to be balanced; the id of the training alone will do."""
+
+    training: str = Field(description="One that has learnt this class of the dataset, or this class alone.")
+    checkpoint: NamedCheckpoint | int | None = Field(None, description="Null: that of the request.")
+    count: int | None = Field(
+        None, ge=1, le=MAX_COUNT, description="Null: what the class lacks to be as large as the largest."
+    )
+
+
+def _as_class_draw(given: Any) -> Any:
+    return {"training": given} if isinstance(given, str) else given
+
+
+_ClassDraw = Annotated[ClassDraw, BeforeValidator(_as_class_draw, json_schema_input_type=str | ClassDraw)]
+
+
 class GenerationRequest(_Request):
-    """Draw synthetic images from a training."""
+    """Draw synthetic images from a training, or what the classes of a dataset lack from one for each class."""
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"training": "tr_01k00000000000000000000000", "checkpoint": "latest", "count": 64, "seed": 7}]
+            "examples": [
+                {"training": "tr_01k00000000000000000000000", "checkpoint": "latest", "count": 64, "seed": 7},
+                {
+                    "balance": "ds_01k00000000000000000000000",
+                    "trainings": {"Pneumonia": "tr_01k00000000000000000000000"},
+                    "seed": 7,
+                },
+            ]
         }
     )
 
-    training: str
+    training: str | None = Field(None, description="What draws all images; null with `balance`.")
     checkpoint: NamedCheckpoint | int = Field("latest", description="A step, the newest, or the best.")
-    count: int = Field(64, ge=1, le=MAX_COUNT)
+    count: int = Field(64, ge=1, le=MAX_COUNT, description="With `balance`: what all classes lack together.")
     seed: int = Field(0, ge=0, le=2**32 - 1)
     labels: tuple[str, ...] | None = Field(
         None,
@@ -235,6 +259,33 @@ class GenerationRequest(_Request):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16 is faster where the hardware has it, and some grey levels off."
     )
+    balance: str | None = Field(
+        None, description="A dataset; drawn is what the classes of its `train` part lack to be as large as the largest."
+    )
+    by: ClassField = Field("labels", description="With `balance`: what its classes are.")
+    trainings: dict[str, _ClassDraw] = Field({}, description="With `balance`: what draws each class that lacks images.")
+
+    @property
+    def all_labels(self) -> tuple[str, ...] | None:
+        """The labels that images may have; None where they have none, or the training has not been asked yet."""
+        return self.labels if self.balance is None else tuple(sorted(self.trainings))
+
+    @model_validator(mode="after")
+    def _drawn_one_way(self) -> Self:
+        """A request that is settled has the count of each class, and of all together."""
+        if (self.training is None) == (self.balance is None):
+            raise ValueError("either training names what draws all images, or balance a dataset: name one of them")
+        if self.balance is None and (self.trainings or self.by != "labels"):
+            raise ValueError("trainings and by go with balance: leave them out, or name a dataset to balance")
+        if self.balance is not None:
+            if not self.trainings:
+                raise ValueError("trainings is empty: name a training for each class that lacks images")
+            if self.labels is not None:
+                raise ValueError("labels goes with training: of a dataset to balance, the classes are the labels")
+            counts = [draw.count or 0 for draw in self.trainings.values()]
+            if "count" in self.model_fields_set and not (all(counts) and sum(counts) == self.count):
+                raise ValueError("count goes with training: of a dataset to balance, it is what the classes lack")
+        return self
 
 
 class EvaluationRequest(_Request):

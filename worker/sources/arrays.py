@@ -7,7 +7,7 @@
     labels                                optional: (N,) or (N, 1), numbers or texts; (N, K) of 0 and 1 for K findings
     patients  ages  sexes  views          optional: (N,)
     label_names.txt                       optional: a line for each number, or for each of the K findings
-    source.toml                           optional: licence and citation, see `worker.sources.terms`
+    source.toml                           optional: licence and citation, see `worker.sources.description`
 
 With `train_`, `val_` and `test_` before their names there are up to three of each, one for a part: a dataset whose
 split is `source` keeps to them. Without `patients`, each image counts as a patient of its own.
@@ -37,9 +37,10 @@ from worker.sources.base import (
     SourceTable,
 )
 from worker.sources.columns import codes, label_sets, values
+from worker.sources.description import DESCRIPTION_FILE
 from worker.sources.files import check_within, open_plain
 from worker.sources.pixels import MAX_PIXELS, merge_channels
-from worker.sources.terms import TERMS_FILE, Terms, read_terms
+from worker.sources.terms import Terms, read_terms
 
 ARCHIVES = "*.npz"
 LABEL_NAMES = "label_names.txt"
@@ -166,7 +167,7 @@ class Arrays(FolderSource):
     @classmethod
     def watched(cls, folder: Path) -> Iterable[Path]:
         names = [f"{prefix}{name}.npy" for prefix in ANY_PREFIX for name in ("images", *COLUMNS)]
-        return [folder, *_archives(folder), *(folder / name for name in (LABEL_NAMES, TERMS_FILE, *names))]
+        return [folder, *_archives(folder), *(folder / name for name in (LABEL_NAMES, DESCRIPTION_FILE, *names))]
 
     def image(self, row: int) -> ArrayImage:
         place = int(np.searchsorted(self._first_rows, row, side="right")) - 1

@@ -144,10 +144,13 @@ class Source(ABC):
 class FolderSource(Source):
     """A source that is a folder below RAGAN_SOURCES; the folder's name is its id."""
 
+    asked_last: ClassVar[bool] = False
+    """Whether other layouts are asked first if they recognise a folder, since this one takes nearly any."""
+
     @classmethod
     @abstractmethod
     def recognises(cls, folder: Path) -> bool:
-        """Whether a folder has this layout; decided by a look, without reading it all."""
+        """Whether a folder that names no layout has this one; decided by a look, without reading it all."""
 
     @classmethod
     @abstractmethod

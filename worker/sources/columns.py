@@ -1,17 +1,27 @@
 """From the texts of a column, one a row, to the numbers and names of a table."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from worker.contract.errors import SourceUnreadable
-from worker.sources.base import UNKNOWN
+from worker.sources.base import IMPOSSIBLE_AGE, SPLITS, UNKNOWN, UNKNOWN_AGE
 
 MAX_LABELS = 64
 """Findings are bit sets of 64 bits."""
 MAX_CODES = 256
+PARTS: Mapping[str, int] = {
+    **dict.fromkeys(("train", "training"), SPLITS.index("train")),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), SPLITS.index("validation")),
+    **dict.fromkeys(("test", "testing"), SPLITS.index("test")),
+}
+"""What collections call the parts that they are divided into, in lower case, as indices into SPLITS."""
+
+_AGE = re.compile(r"(\d{1,18})(?:\.\d*)?([YMWD]?)", re.IGNORECASE)
+_UNITS_IN_A_YEAR = {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}
 
 
 def values(texts: Sequence[str], value: Callable[[str], int], kind: type[np.integer[Any]]) -> NDArray[Any]:
@@ -42,3 +52,13 @@ def codes(texts: Sequence[str], told_by: str) -> tuple[NDArray[np.uint8], tuple[
     if len(names) > MAX_CODES:
         raise SourceUnreadable(f"{told_by} has {len(names)} kinds of view or sex, above the limit of {MAX_CODES}.")
     return values(texts, lambda text: names.index(text.strip() or UNKNOWN), np.uint8), tuple(names)
+
+
+def years(age: str) -> int:
+    """An age as collections write it: `58` and `058Y` are 58, `013M` is 1, `004D` is 0."""
+    if not age.strip():
+        return UNKNOWN_AGE
+    match = _AGE.fullmatch(age.strip())
+    if match is None:
+        return IMPOSSIBLE_AGE
+    return min(int(match[1]) // _UNITS_IN_A_YEAR[match[2].upper()], int(np.iinfo(np.int16).max))

@@ -14,13 +14,18 @@ KNOWN_TOLD = 100
 
 def no_such(what: str, name: str, known: Iterable[str]) -> str:
     """The sentence for a name that there is not: it says what there is, the likeliest first."""
+    return f"There is no {what} {name!r}. {what_there_is(name, known)}"
+
+
+def what_there_is(name: str, known: Iterable[str]) -> str:
+    """What a name that there is not may have been meant to be."""
     names = sorted(known)
     by_folded = {candidate.casefold(): candidate for candidate in names}
     nearest = difflib.get_close_matches(name.casefold(), by_folded, n=1)
-    meant = f" Did you mean {by_folded[nearest[0]]!r}?" if nearest else ""
+    meant = f"Did you mean {by_folded[nearest[0]]!r}? " if nearest else ""
     told = ", ".join(names[:KNOWN_TOLD]) or "none at all"
     more = f" and {len(names) - KNOWN_TOLD} more" if len(names) > KNOWN_TOLD else ""
-    return f"There is no {what} {name!r}.{meant} There is {told}{more}."
+    return f"{meant}There is {told}{more}."
 
 
 def wrong_names(pointer: str, what: str, names: Sequence[str], known: Collection[str]) -> Iterator[FieldError]:

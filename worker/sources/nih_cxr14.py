@@ -4,13 +4,12 @@
     images/*.png                    the pictures, in one folder
     images_001/images/*.png  …012   or in one folder for each of the twelve archives
     cxr14_bad_labels.csv            optional: the first GAN study's list of outliers, several rows an image
-    source.toml                     optional: other terms than NIH's, see `worker.sources.terms`
+    source.toml                     optional: other terms than NIH's, see `worker.sources.description`
 
 A row of the metadata without a picture is normal: hardly anyone downloads all twelve archives.
 """
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
@@ -19,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.contract.errors import ImageUnreadable, SourceUnreadable
-from worker.sources.base import IMPOSSIBLE_AGE, OUTLIER_FLAGS, UNKNOWN_AGE, FolderSource, SourceTable
-from worker.sources.columns import codes, label_sets, values
+from worker.sources.base import OUTLIER_FLAGS, FolderSource, SourceTable
+from worker.sources.columns import codes, label_sets, values, years
+from worker.sources.description import DESCRIPTION_FILE
 from worker.sources.files import check_within
 from worker.sources.pixels import PngFile
 from worker.sources.tables import read_columns
-from worker.sources.terms import TERMS_FILE, Terms, read_terms
+from worker.sources.terms import Terms, read_terms
 
 METADATA = "Data_Entry_2017*.csv"
 OUTLIERS = "cxr14_bad_labels.csv"
@@ -41,8 +41,6 @@ _METADATA_COLUMNS = (
 """Each column by the names that one edition or another gives it."""
 _OUTLIER_COLUMNS = (("Index",), ("Inverted",), ("Not frontal",), ("Rotated",))
 """The image, then its flags in the order of OUTLIER_FLAGS."""
-_AGE = re.compile(r"(\d{1,18})(?:\.\d*)?([YMWD]?)", re.IGNORECASE)
-_UNITS_IN_A_YEAR = {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}
 
 
 NIH_TERMS = Terms(
@@ -87,7 +85,7 @@ class NihCxr14(FolderSource):
             labels=findings_of,
             views=view_codes,
             sexes=sex_codes,
-            ages=values(ages, _age, np.int16),
+            ages=values(ages, years, np.int16),
             flags=_flags(files, folder),
             present=image_folders >= 0,
             label_names=label_names,
@@ -99,7 +97,7 @@ class NihCxr14(FolderSource):
 
     @classmethod
     def watched(cls, folder: Path) -> Iterable[Path]:
-        beside = (OUTLIERS, TERMS_FILE, *IMAGE_FOLDERS)
+        beside = (OUTLIERS, DESCRIPTION_FILE, *IMAGE_FOLDERS)
         return [folder, *_editions(folder), *(folder / name for name in beside)]
 
     def image(self, row: int) -> PngFile:
@@ -134,16 +132,6 @@ def _patients(texts: Sequence[str], path: Path) -> NDArray[np.int64]:
         return np.fromiter(map(int, texts), np.int64, len(texts))
     except (ValueError, OverflowError) as error:
         raise SourceUnreadable(f"{path.name} has a patient id that is not a number: {error}.") from error
-
-
-def _age(text: str) -> int:
-    """Years: `58` and `058Y` are 58, `013M` is 1, `004D` is 0."""
-    if not text.strip():
-        return UNKNOWN_AGE
-    match = _AGE.fullmatch(text.strip())
-    if match is None:
-        return IMPOSSIBLE_AGE
-    return min(int(match[1]) // _UNITS_IN_A_YEAR[match[2].upper()], int(np.iinfo(np.int16).max))
 
 
 def _flags(files: Sequence[str], folder: Path) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Pictures in and out: PNG files to grey, grey to squares, grids, PNG and GIF.
+"""Pictures in and out: PNG and JPEG files to grey, grey to squares, grids, PNG and GIF.
 
 How a file becomes one grey channel, 0 black to 255 white, never stretched to what the picture happens to hold:
 
@@ -6,7 +6,8 @@ How a file becomes one grey channel, 0 black to 255 white, never stretched to wh
 * 16-bit grey over its whole range: v / 257.
 * Colour whose channels are equal everywhere is that channel. Channels that differ give ITU-R BT.601 luma,
   0.299 R + 0.587 G + 0.114 B, and mark the picture as `colour`. Of 16 bits a channel the upper 8 count.
-* Transparency is ignored: no radiograph means it, and the RGBA files of ChestX-ray14 are opaque.
+* Transparency is ignored: no radiograph means it, and the RGBA files of ChestX-ray14 are opaque. So is a note that a
+  JPEG is to be turned when it is shown.
 """
 
 import io
@@ -30,6 +31,8 @@ from worker.sources.files import open_plain
 
 MAX_PIXELS = 64_000_000
 """Of one file. The largest detectors have about 20 million; a small file that unfolds to far more is an attack."""
+MAX_PASSED_PIXELS = 2**30
+"""Of one file, over all passes: a few bytes make a progressive JPEG go over all of its pixels once more."""
 MAX_OTHER_BYTES = 2**24
 """Of one file beyond its pixels as they are without compression: profiles and notes, or stuffing to keep us busy."""
 BAND_PIXELS = 2**18
@@ -70,7 +73,7 @@ class PngFile:
                 if channels is not None:
                     return merge_channels(channels)
                 file.seek(0)
-                return _decode_any(file)
+                return decode_any(file, "PNG")
         except FileNotFoundError as error:
             raise ImageUnreadable("The file is absent.") from error
         except OSError as error:
@@ -90,9 +93,11 @@ def _check_sizes(head: bytes, length: int) -> None:
         raise ImageUnreadable(f"The file has {length:,} bytes, and its pixels would fill {unpacked:,} at the most.")
 
 
-def _check_pixels(width: int, height: int) -> None:
+def _check_pixels(width: int, height: int, passes: int = 1) -> None:
     if width * height > MAX_PIXELS:
         raise ImageUnreadable(f"The file is {width} x {height}, above the limit of {MAX_PIXELS:,} pixels.")
+    if passes * width * height > MAX_PASSED_PIXELS:
+        raise ImageUnreadable(f"The file goes over its {width} x {height} pixels {passes:,} times: save it anew.")
 
 
 def _decode_fast(content: bytes) -> NDArray[np.uint8] | None:
@@ -117,14 +122,23 @@ def _is_panic(error: BaseException) -> bool:
     return (kind.__module__, kind.__name__) == ("pyo3_runtime", "PanicException")
 
 
-def _decode_any(file: BinaryIO) -> GreyImage:
-    """The picture as Pillow reads it, which knows every kind of PNG and what ails it."""
+def decode_any(file: BinaryIO, kind: Literal["PNG", "JPEG"], passes: int = 1) -> GreyImage:
+    """The picture as Pillow reads it, which knows every kind of file and what ails it.
+
+    Args:
+        file: at its beginning.
+        kind: what it has to be.
+        passes: how often it goes over its pixels.
+
+    Raises:
+        ImageUnreadable: it is damaged, or too large.
+    """
     try:
-        with Image.open(file, formats=["PNG"]) as image:
-            _check_pixels(*image.size)  # again: Pillow goes by the last of several headers
+        with Image.open(file, formats=[kind]) as image:
+            _check_pixels(*image.size, passes)  # of a PNG again: Pillow goes by the last of several headers
             return _grey(image)
     except UnidentifiedImageError as error:
-        raise ImageUnreadable("The file is damaged: its chunks do not make a picture.") from error
+        raise ImageUnreadable("The file is damaged: its parts do not make a picture.") from error
     except ImageUnreadable:
         raise
     except Exception as error:  # whatever a damaged file makes Pillow stumble over, the other files are read

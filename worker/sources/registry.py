@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 import worker.sources
 from worker.contract.errors import SourceUnreadable, UnknownSource
 from worker.sources.base import FolderSource, Source
+from worker.sources.description import declared_layout, wrong_description
 from worker.sources.names import no_such
 
 _Stamp = tuple[tuple[int, int] | None, ...]
@@ -79,8 +80,10 @@ class SourceCatalog:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._layouts = layouts()
-        self._built_in = {layout.layout: layout for layout in self._layouts if not issubclass(layout, FolderSource)}
+        known = layouts()
+        self._built_in = {layout.layout: layout for layout in known if not issubclass(layout, FolderSource)}
+        of_folders = (layout for layout in known if issubclass(layout, FolderSource))
+        self._layouts = {layout.layout: layout for layout in sorted(of_folders, key=lambda layout: layout.asked_last)}
         self._built: dict[str, Source] = {}
         self._opened: dict[str, _Opened] = {}
         self._lock = threading.Lock()
@@ -140,10 +143,14 @@ class SourceCatalog:
         return source
 
     def _layout_of(self, folder: Path) -> type[FolderSource]:
-        for layout in self._layouts:
-            if issubclass(layout, FolderSource) and layout.recognises(folder):
+        if (declared := declared_layout(folder)) is not None:
+            if declared not in self._layouts:
+                raise wrong_description(folder, f"layout: {no_such('layout', declared, self._layouts)}")
+            return self._layouts[declared]
+        for layout in self._layouts.values():
+            if layout.recognises(folder):
                 return layout
-        known = ", ".join(layout.layout for layout in self._layouts if issubclass(layout, FolderSource))
+        known = ", ".join(sorted(self._layouts))
         raise SourceUnreadable(f"The folder {folder.name} has no layout that RaGAN knows ({known}): see the README.")
 
 

@@ -1,25 +1,13 @@
 """On what terms a collection may be used, and whom to cite: what its layout knows, or `source.toml` in its folder.
 
-    licence = "CC BY 4.0"
-    citation = "J. Yang et al.: MedMNIST v2. Scientific Data 10, 41 (2023)."
-
-Either may be left out. The file takes the place of what the layout knows.
+Either may be left out there. The file takes the place of what the layout knows once it says one of them.
 """
 
-import os
-import tomllib
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from worker.contract.errors import SourceUnreadable
-from worker.sources.files import open_plain
-
-TERMS_FILE = "source.toml"
-MAX_BYTES = 65_536
-
-_Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4_000)]
+from worker.sources.description import Description, Text, read_description
 
 
 class Terms(BaseModel):
@@ -27,25 +15,16 @@ class Terms(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    licence: _Text | None = None
-    citation: _Text | None = None
+    licence: Text | None = None
+    citation: Text | None = None
 
 
 def read_terms(folder: Path, usual: Terms) -> Terms:
-    """What `source.toml` says, or what is usual if there is none; SourceUnreadable if it makes no sense."""
-    path = folder / TERMS_FILE
-    if not os.path.lexists(path):
-        return usual
-    try:
-        with open_plain(path, within=folder, refusal=SourceUnreadable) as file:
-            return Terms.model_validate(tomllib.loads(file.read(MAX_BYTES).decode()))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(map(str, problem["loc"]))
-        raise SourceUnreadable(
-            f"{TERMS_FILE} of {folder.name}: {field}: {problem['msg']}. It may have `licence` and `citation`, as texts."
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise SourceUnreadable(
-            f"{TERMS_FILE} of {folder.name} cannot be read ({error}): save it as UTF-8, as TOML."
-        ) from error
+    """What `source.toml` says, or what is usual if it says nothing; SourceUnreadable if it makes no sense."""
+    description = read_description(folder, Description)
+    return terms_of(description) if description and (description.licence or description.citation) else usual
+
+
+def terms_of(description: Description) -> Terms:
+    """The terms that a description names."""
+    return Terms(licence=description.licence, citation=description.citation)

@@ -16,10 +16,11 @@ from worker.contract.errors import ImageUnreadable, NoUsableImages
 from worker.contract.requests import DatasetRequest
 from worker.contract.results import AttritionStep, DatasetResult, Skipped, SkippedImage
 from worker.contract.space import dataset_bytes
-from worker.dataset import IMAGES, ITEMS, ImagesWriter, write_items
+from worker.dataset import IMAGES, ImagesWriter, write_items
 from worker.reading import Picture, Recipe, read_in_order
 from worker.selection import ALL_ROWS, FILE_ABSENT, select, summary, without
 from worker.sources.base import GreyImage, Source
+from worker.sources.items import ITEMS
 from worker.sources.pixels import encode_png, fit_square, tile
 
 CONTACT_SHEET = "contact-sheet.png"

@@ -92,6 +92,20 @@ def test_asks_for_classes_and_labels(ragan, family, store, dataset, training):
     assert json.loads(drawn.stdout)["request"]["labels"] == ["Nodule", "Mass"]
 
 
+def test_balances_a_dataset_by_a_training_of_each_class(ragan, monkeypatch):
+    asked = []
+
+    def generate(_, training, **request):
+        asked.append((training, request["balance"], request["trainings"], "count" in request))
+        return {"id": "gn_1", "kind": "generation", "status": "queued", "links": {}}
+
+    monkeypatch.setattr("app.client.Client.generate", generate)
+    arguments = ["generate", "--balance", "ds_1", "--training", "A=B=tr_1", "--training", "C=tr_2", "--no-wait"]
+    assert ragan(*arguments, "--json").exit_code == 0
+    assert asked == [(None, "ds_1", {"A=B": "tr_1", "C": "tr_2"}, False)]
+    assert "is not CLASS=ID" in ragan("generate", "--balance", "ds_1", "--training", "tr_1").output
+
+
 def test_takes_a_family_with_labels_only_if_it_is_named(ragan, family, store, dataset):
     store.publish_family(family.model_copy(update={"family": "a-labelled-one", "takes_labels": True}))
     queued = json.loads(ragan("train", dataset, "--no-wait", "--json").stdout)

@@ -87,6 +87,8 @@ def test_trains_generates_and_resumes_by_id_or_by_resource(client, family, datas
     queued = client.train(dataset, family="tiny16", hyperparameters={"width": 0.5}, steps=5, wait=False)
     assert queued["request"]["model"]["hyperparameters"]["width"] == 0.5
     assert client.generate(client.get(training), count=2, wait=False)["request"]["training"] == training
+    with pytest.raises(Refused, match="name one of them"):
+        client.generate(wait=False)
     assert client.resume(training, steps=40, wait=False)["request"]["steps"] == 40
     assert client.cancel(queued)["status"] == "canceled"
     with pytest.raises(JobNotSuccessful, match="canceled"):

@@ -10,9 +10,10 @@ import pytest
 from trainers import labelled_dataset
 from worker.contract.errors import NotFound
 from worker.contract.requests import DatasetRequest
-from worker.dataset import IMAGES, ITEMS, Dataset, ImagesWriter, write_items
+from worker.dataset import IMAGES, Dataset, ImagesWriter, write_items
 from worker.selection import counts, select, without
 from worker.sources.base import SPLITS
+from worker.sources.items import ITEMS
 from worker.sources.nih_cxr14 import NihCxr14
 
 

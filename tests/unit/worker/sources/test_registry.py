@@ -14,7 +14,7 @@ from worker.sources.registry import SourceCatalog, layouts
 
 
 def test_layouts_are_found_by_looking() -> None:
-    assert [layout.layout for layout in layouts()] == ["arrays", "nih-cxr14", "phantom"]
+    assert [layout.layout for layout in layouts()] == ["arrays", "folders", "nih-cxr14", "phantom", "table"]
 
 
 def test_every_folder_is_a_source_and_the_phantom_needs_none(nih_folder: Callable[..., Path], tmp_path: Path) -> None:
@@ -84,6 +84,28 @@ def test_a_folder_that_cannot_be_read_is_listed_with_its_problem(
     assert "no column 'Image Index'" in str(problems["broken"])
     with pytest.raises(SourceUnreadable, match="no layout"):
         catalog.get("holiday")
+
+
+def test_a_layout_that_takes_nearly_any_folder_is_asked_last(nih_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder = nih_folder("chests")
+    catalog = SourceCatalog(tmp_path / "sources")
+    assert catalog.get("chests").layout == "nih-cxr14"
+    (folder / "Data_Entry_2017_v2020.csv").unlink()
+    assert catalog.get("chests").layout == "folders"
+
+
+def test_a_description_names_the_layout(nih_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder = nih_folder("chests")
+    catalog = SourceCatalog(tmp_path / "sources")
+    assert catalog.get("chests").layout == "nih-cxr14"
+    (folder / "source.toml").write_text('layout = "folders"')
+    assert catalog.get("chests").layout == "folders"
+    (folder / "source.toml").write_text('layout = "folder"')
+    problem = catalog.summary("chests").problem
+    assert problem == (
+        "source.toml of chests: layout: There is no layout 'folder'. Did you mean 'folders'? "
+        "There is arrays, folders, nih-cxr14, table."
+    )
 
 
 @pytest.mark.parametrize("name", ["chest", "..", "../sources/chests", ""])

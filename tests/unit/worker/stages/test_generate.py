@@ -126,6 +126,53 @@ def test_images_take_the_labels_in_turn_and_say_so(labelled, job_context):
     assert not np.array_equal(usual[-2], both[-2])
 
 
+def balance(draws, context, *, seed=7, turn_seconds=1e9):
+    """What classes lack, as `{class: (training, count)}`, in as many turns as it takes; images, texts, the result."""
+    trainings = {name: {"training": each, "checkpoint": 3, "count": count} for name, (each, count) in draws.items()}
+    request = GenerationRequest(
+        balance="ds_x", trainings=trainings, seed=seed, count=sum(count for _, count in draws.values())
+    )
+    while (result := generate(request, context, turn_seconds=turn_seconds)) is None:
+        pass
+    folder = context.store.folder(context.resource_id)
+    shards = range(-(-request.count // SHARD_IMAGES))
+    texts = []
+    for shard in shards:
+        with zipfile.ZipFile(folder / archive_name(shard)) as archive:
+            texts += [Image.open(archive.open(name)).text for name in archive.namelist()]
+    return np.concatenate([np.load(folder / array_name(shard)) for shard in shards]), texts, result
+
+
+def test_each_class_is_drawn_by_its_own_training(training, labelled, job_context):
+    sizes = {"Mass": SHARD_IMAGES - 6, "rare": 10, "usual": SHARD_IMAGES}
+    draws = {"usual": (labelled, sizes["usual"]), "Mass": (training, sizes["Mass"]), "rare": (labelled, sizes["rare"])}
+    images, texts, result = balance(draws, job_context(Kind.GENERATION.new_id()))
+    in_order = [name for name, count in sizes.items() for _ in range(count)]
+    assert [text["Label"] for text in texts] == in_order
+    assert [text["Index"] for text in texts] == [str(index) for index in range(len(in_order))]
+    assert [text["Training"] for text in texts] == [draws[name][0] for name in in_order]
+    assert {"Training", "Index", "Label"}.isdisjoint(result.provenance)
+    assert all(text.items() >= result.provenance.items() for text in texts)
+    assert result.count == len(images) == len(in_order)
+    # Image i is the one that its training draws as image i by itself.
+    for name, (drawn_by, _) in draws.items():
+        alone, *_ = draw(drawn_by, job_context, count=len(images), labels=None if name == "Mass" else [name])
+        mine = [index for index, label in enumerate(in_order) if label == name]
+        assert np.array_equal(images[mine], alone[mine])
+
+
+def test_a_balanced_set_is_the_same_at_once_in_turns_and_in_whatever_order_it_is_asked_for(
+    training, labelled, job_context
+):
+    draws = {"Mass": (training, SHARD_IMAGES + 1), "rare": (labelled, SHARD_IMAGES), "usual": (labelled, 3)}
+    at_once, *_ = balance(draws, job_context(Kind.GENERATION.new_id()))
+    turned = dict(reversed(draws.items()))
+    in_turns, *_ = balance(turned, job_context(Kind.GENERATION.new_id()), turn_seconds=1e-9)
+    other, *_ = balance(draws, job_context(Kind.GENERATION.new_id()), seed=8)
+    assert np.array_equal(at_once, in_turns)
+    assert not np.array_equal(at_once, other)
+
+
 def test_equal_requests_make_equal_files(training, job_context):
     files = []
     for _ in range(2):

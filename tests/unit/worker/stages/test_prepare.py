@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from drawn import draw_class_folders
 from worker.context import StopRequested
 from worker.contract.errors import InvalidRequest, NoUsableImages
 from worker.contract.requests import DatasetRequest
 from worker.contract.results import AttritionStep, DatasetResult
 from worker.dataset import Dataset
 from worker.selection import preview
+from worker.sources.folders import Folders
+from worker.sources.image_files import ImageFile
 from worker.sources.nih_cxr14 import NIH_TERMS, NihCxr14
 from worker.sources.pixels import PngFile, fit_square
 from worker.stages.prepare import CONTACT_SHEET, SKIPPED_LISTED, WORTH_PROCESSES, prepare
@@ -71,6 +74,20 @@ def test_the_selected_images_become_one_array_in_the_order_of_the_rows(
     done = [(report.phase, report.done, report.total, report.unit) for report in context.reporter.reports]
     assert done[0] == ("prepare", 0, 11, "images")
     assert done[-1] == ("prepare", 11, 11, "images")
+
+
+def test_class_folders_become_a_dataset_that_keeps_to_their_parts(
+    tmp_path: Path, job_context: Callable[..., Any]
+) -> None:
+    folder = draw_class_folders(tmp_path / "mine", {"train/A": 3, "train/B": 2, "val/A": 1, "test/B": 2})
+    source, context = Folders.open(folder), job_context(prepare_processes=2)
+    result = prepare(DatasetRequest(source="mine", image_size=16, split="source"), source, context)
+    dataset = Dataset.open(context.store.folder(context.resource_id))
+    assert (result.images, result.patients, result.patients_known) == (8, 8, False)
+    assert result.counts.split == {"train": 5, "validation": 1, "test": 2}
+    assert dataset.labels == (*3 * [("A",)], *2 * [("B",)], ("A",), *2 * [("B",)])
+    for file, image in zip(source.table.files, dataset.images, strict=True):
+        np.testing.assert_array_equal(image, fit_square(ImageFile(folder / file, folder).read(), 16, "pad"))
 
 
 def test_the_number_of_processes_changes_nothing(
