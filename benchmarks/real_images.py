@@ -42,7 +42,7 @@ def pneumonia(shared: Path) -> Mapping[str, Part]:
 
 
 def chests(shared: Path) -> Mapping[str, Part]:
-    """A thousand of NIH ChestX-ray14, all findings as one class, at 64x64: `train`, and `validation` of other patients."""
+    """A thousand of NIH ChestX-ray14 at 64x64, as one class: `train`, and `validation` of other patients."""
     source = SourceCatalog(shared).get("nih-cxr14-128")
     rows = np.flatnonzero(source.table.present)
     images = np.stack([fit_square(source.image(int(row)).read(), CHEST_SIDE, "pad") for row in rows])
