@@ -21,18 +21,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import real_images
 from builders import all_of, build_trainer
 from harness import Report, at_least, options, timed
-from numpy.typing import NDArray
 from PIL import Image
-from scipy import linalg
+from real_images import Pixels
 
 from worker.contract.fast_paths import FastPath
 from worker.devices import device_names
 from worker.draws import latent_points
 from worker.fast_paths import PLAIN, FastPaths, for_training
-from worker.sources.pixels import fit_square, tile
-from worker.sources.registry import SourceCatalog
+from worker.metrics.features import PixelComponents
+from worker.metrics.frechet_distance import frechet_distance
+from worker.metrics.sliced_wasserstein import sliced_wasserstein_distance
+from worker.sources.pixels import tile
 
 RECIPE = {"width": 0.5, "learning_rate_d": 4e-4, "learning_rate_g": 2e-4, "ema_decay": 0.99}
 """Of short runs: twice the default rates."""
@@ -40,56 +42,20 @@ SEEDS = 3
 IMAGES = 1000
 """Synthetic ones of each training, and real ones they are compared with."""
 METRICS = ("Fréchet", "sliced Wasserstein")
-COMPONENTS = 64
-PROJECTIONS = 512
 COLUMNS = 8
 """Of a grid."""
 
-Pixels = NDArray[np.uint8]
 Distances = dict[str, list[float]]
 """By metric, one for each seed."""
 
 
-class PrincipalComponents:
-    """Fixed features: the first principal components of the real images, whose pixels are in [0, 1]."""
-
-    def __init__(self, images: Pixels) -> None:
-        flat = _flat(images)
-        self._mean = flat.mean(axis=0)
-        self._axes = linalg.svd(flat - self._mean, full_matrices=False)[2][:COMPONENTS]
-
-    def __call__(self, images: Pixels) -> NDArray[np.float64]:
-        """(images, COMPONENTS)."""
-        return (_flat(images) - self._mean) @ self._axes.T
-
-
-def frechet_distance(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
-    """Between two sets of features, taken as normal (Heusel et al. 2017, eq. 6)."""
-    first, second = np.cov(ours, rowvar=False), np.cov(theirs, rowvar=False)
-    root = linalg.sqrtm(first @ second).real
-    return float(((ours.mean(0) - theirs.mean(0)) ** 2).sum() + np.trace(first + second - 2 * root))
-
-
-def sliced_wasserstein_distance(ours: Pixels, theirs: Pixels) -> float:
-    """Mean over fixed random directions of pixel space of the distance between sorted projections, times 1,000."""
-    directions = np.random.default_rng(0).normal(size=(ours[0].size, PROJECTIONS))
-    directions /= np.linalg.norm(directions, axis=0)
-    projected = [np.sort(_flat(images) @ directions, axis=0) for images in (ours, theirs)]
-    return float(1000 * np.abs(projected[0] - projected[1]).mean())
-
-
-def _flat(images: Pixels) -> NDArray[np.float64]:
-    return images.reshape(len(images), -1) / 255
-
-
 def datasets(shared: Path) -> dict[str, tuple[str, Pixels]]:
-    """By name the family and the real images."""
-    with np.load(shared / "pneumoniamnist.npz") as arrays:
-        small = arrays["train_images"]
-    source = SourceCatalog(shared).get("nih-cxr14-128")
-    rows = np.flatnonzero(source.table.present)
-    large = np.stack([fit_square(source.image(int(row)).read(), 64, "pad") for row in rows])
-    return {"pneumoniamnist, 28x28": ("minuscule28", small), "nih-cxr14-128, 64x64": ("dcgan64", large)}
+    """By name the family and the real images, of all parts and classes."""
+    small, large = real_images.pneumonia(shared)["train"], real_images.chests(shared)
+    return {
+        "pneumoniamnist, 28x28": ("minuscule28", small.images),
+        "nih-cxr14-128, 64x64": ("dcgan64", np.concatenate([part.images for part in large.values()])),
+    }
 
 
 def train(name: str, images: Pixels, paths: FastPaths, seed: int, steps: int, batch_size: int) -> tuple[Pixels, float]:
@@ -115,13 +81,16 @@ def distances_of_variants(
     """Train each variant by each seed on the same images."""
     shuffled = np.random.default_rng(0).permutation(len(images))
     real = images[shuffled[:IMAGES]]
-    features = PrincipalComponents(real)
+    features = PixelComponents(real)
     distances: dict[str, Distances] = {variant: {metric: [] for metric in METRICS} for variant in variants}
     lines, rows = [], []
     for variant, paths in variants.items():
         for seed in range(chosen.seeds):
             drawn, seconds = train(name, images, paths, seed, chosen.steps, chosen.batch)
-            far = (frechet_distance(features(drawn), features(real)), sliced_wasserstein_distance(drawn, real))
+            far = (
+                frechet_distance(features(real), features(drawn)).distance,
+                sliced_wasserstein_distance(real, drawn, seed=0).mean,
+            )
             for metric, distance in zip(METRICS, far, strict=True):
                 distances[variant][metric].append(distance)
             lines.append((variant, seed, *far, seconds))

@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import real_images
 import tensorflow as tf
 from builders import all_of, build_trainer
 from harness import at_least
-from numpy.typing import NDArray
 from PIL import Image
+from real_images import PNEUMONIA_CLASSES, Part, Pixels
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from worker import classifier
@@ -37,8 +38,7 @@ from worker.draws import latent_points
 from worker.metrics.frechet_distance import frechet_distance
 from worker.metrics.precision_recall import precision_recall
 from worker.population import Population
-from worker.sources.pixels import fit_square, tile
-from worker.sources.registry import SourceCatalog
+from worker.sources.pixels import tile
 from worker.trainer import Trainer
 
 RESULTS = Path("docs/quality")
@@ -58,8 +58,6 @@ TAUGHT = classifier.Recipe(epochs=12, optimizer="adam", balance="oversampling")
 GRID_COLUMNS, GRID_ROWS = 12, 2
 """Of each recipe, half of each class."""
 
-Pixels = NDArray[np.uint8]
-Codes = NDArray[np.int64]
 Numbers = dict[str, Any]
 
 
@@ -91,18 +89,6 @@ RECIPES: Mapping[str, Recipe] = {
 
 
 @dataclass(frozen=True)
-class Part:
-    """Images (N, S, S) and their classes (N,)."""
-
-    images: Pixels
-    codes: Codes
-
-    def of(self, code: int) -> Pixels:
-        """The images of a class."""
-        return self.images[self.codes == code]
-
-
-@dataclass(frozen=True)
 class Subject:
     """A collection, and the family that learns it: the conditional variant, where there are several classes.
 
@@ -127,26 +113,16 @@ class Subject:
 
 
 def pneumonia(shared: Path) -> Subject:
-    """PneumoniaMNIST: normal or pneumonia, at 28x28."""
-    with np.load(shared / "pneumoniamnist.npz") as arrays:
-        train, validation, test = (
-            Part(arrays[f"{name}_images"], arrays[f"{name}_labels"].ravel().astype(np.int64))
-            for name in ("train", "val", "test")
-        )
-    held_out = {"validation": validation, "test": test}
-    return Subject("pneumoniamnist", "minuscule28", ("normal", "pneumonia"), train, held_out, 64)
+    """Two classes at 28x28."""
+    parts = real_images.pneumonia(shared)
+    held_out = {part: parts[part] for part in ("validation", "test")}
+    return Subject("pneumoniamnist", "minuscule28", PNEUMONIA_CLASSES, parts["train"], held_out, 64)
 
 
 def chests(shared: Path) -> Subject:
-    """A thousand of NIH ChestX-ray14, all findings alike, at 64x64; a tenth of the patients is held out."""
-    source = SourceCatalog(shared).get("nih-cxr14-128")
-    rows = np.flatnonzero(source.table.present)
-    images = np.stack([fit_square(source.image(int(row)).read(), 64, "pad") for row in rows])
-    held_out = source.table.patients[rows] % 10 == 0
-    train, validation = (
-        Part(images[chosen], np.zeros(int(chosen.sum()), np.int64)) for chosen in (~held_out, held_out)
-    )
-    return Subject("nih-cxr14-128", "dcgan64", ("chest",), train, {"validation": validation}, 32)
+    """One class at 64x64."""
+    parts = real_images.chests(shared)
+    return Subject("nih-cxr14-128", "dcgan64", ("chest",), parts["train"], {"validation": parts["validation"]}, 32)
 
 
 SUBJECTS: Mapping[str, Callable[[Path], Subject]] = {"pneumoniamnist": pneumonia, "nih-cxr14-128": chests}
