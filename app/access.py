@@ -4,6 +4,7 @@ Everything needs a key but what says whether the service is up, and what its doc
 """
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPMethod
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as ASGIScope
 
 from app.errors import response_to
-from app.keys import PREFIX, Keyring, Scope
+from app.keys import PREFIX, Key, Keyring, Scope
 from app.services import Use
 from worker.contract.errors import KeyRequired, NotAllowed, RaganError
 from worker.contract.resources import RequestRecord
@@ -27,6 +28,11 @@ OPEN_FOLDERS = ("/problems/", "/static-offline-docs/")
 SAFE = frozenset({HTTPMethod.GET, HTTPMethod.HEAD, HTTPMethod.OPTIONS})
 """Methods that change nothing: a key that may read may use them."""
 SECURITY_SCHEME = "apiKey"
+BLIND_PATH = re.compile(r"/v1/reader-studies/[^/]+/readers/.+")
+"""What is below a reader of a study: the only addresses of a key with the scope `blind`, and of no other key.
+
+Whoever may read can download the dataset that the real images of a study are from, and so find out which those are.
+"""
 
 
 class Policy(StrEnum):
@@ -47,10 +53,17 @@ class Caller:
 
     def check_may_change(self, record: RequestRecord) -> None:
         """NotAllowed if the resource is another key's."""
+        self._check_owns(record, "change it")
+
+    def check_may_unblind(self, record: RequestRecord) -> None:
+        """NotAllowed if the reader study is another key's, whose results tell which image is which."""
+        self._check_owns(record, "see its readers and its results")
+
+    def _check_owns(self, record: RequestRecord, what: str) -> None:
         if self.scope is Scope.ADMIN or (self.name is not None and record.owner == self.name):
             return
         owner = f"by the key {record.owner!r}" if record.owner else "without a key"
-        raise NotAllowed(f"{record.id} was made {owner}: only its maker or an admin can cancel, resume or delete it.")
+        raise NotAllowed(f"{record.id} was made {owner}: only its maker or an admin can {what}.")
 
 
 ANYBODY = Caller(None, Scope.ADMIN)
@@ -109,12 +122,9 @@ class Door:
         key = self._keyring.find(secret.strip())
         if key is None:
             raise KeyRequired("This API key is not, or no longer, valid: ask whoever runs the service for another one.")
-        needed = Scope.READ if scope["method"] in SAFE else Scope.SUBMIT
+        needed = _needed_scope(scope["method"], scope["path"])
         if not key.scope.includes(needed):
-            raise NotAllowed(
-                f"The key {key.name!r} may only {key.scope}, and this needs the scope {needed}: ask whoever runs the "
-                "service for another key."
-            )
+            raise NotAllowed(_why_not(key, needed))
         return Caller(key.name, key.scope)
 
     def _is_locked(self) -> bool:
@@ -122,6 +132,25 @@ class Door:
         if self._policy is Policy.IF_THERE_IS_A_FILE and self._keyring.exists:
             self._policy = Policy.REQUIRED
         return self._policy is Policy.REQUIRED
+
+
+def _needed_scope(method: str, path: str) -> Scope:
+    if BLIND_PATH.fullmatch(path):
+        return Scope.BLIND
+    return Scope.READ if method in SAFE else Scope.SUBMIT
+
+
+def _why_not(key: Key, needed: Scope) -> str:
+    if needed is Scope.BLIND:
+        return (
+            f"The key {key.name!r} may see which images are real, and a reader must not: this takes a key with the "
+            "scope blind, which whoever runs the service makes by `ragan keys create --scope blind`."
+        )
+    may = "see the images of reader studies" if key.scope is Scope.BLIND else key.scope
+    return (
+        f"The key {key.name!r} may only {may}, and this needs the scope {needed}: ask whoever runs the service for "
+        "another key."
+    )
 
 
 async def _caller(request: Request) -> Caller:
@@ -169,11 +198,9 @@ def _add_keys(schema: dict[str, Any]) -> None:
         for method, operation in methods.items():
             if is_open(path):
                 continue
-            names = {"401": "KeyRequired"}
-            if method.upper() not in SAFE:
-                names["403"] = "NotAllowed"
-                if method == "post" and not path.endswith("/cancel"):
-                    names["429"] = "QuotaUsedUp"
+            names = {"401": "KeyRequired", "403": "NotAllowed"}
+            if method == "post" and not path.endswith(("/cancel", "/readers")):
+                names["429"] = "QuotaUsedUp"
             operation["security"] = [{SECURITY_SCHEME: []}]
             for status, name in names.items():
                 operation["responses"][status] = {"$ref": f"#/components/responses/{name}"}

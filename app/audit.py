@@ -16,14 +16,17 @@ from worker.contract.resources import Kind, rfc3339
 LOGGER = "ragan.audit"
 
 _PATH = re.compile(rf"/v1/(?:{'|'.join(kind.collection for kind in Kind)})(?:/(?P<resource>[^/]+)(?:/(?P<below>.+))?)?")
-_ARTEFACT = re.compile(r"images|.+\.(?:png|gif|csv|npz|md|html)")
-"""What of a resource is images, or tells of patients: metrics and lists of steps are not."""
+_ARTEFACT = re.compile(r"images|results|.+\.(?:png|gif|csv|npz|md|html)")
+"""What of a resource is images, or tells of patients, or ends a blind reading: metrics and lists of steps do not."""
+
+_POSTED = {"cancel": "cancel", "resume": "resume", "readers": "enrol"}
+"""What a POST below a resource does."""
 
 log = logging.getLogger(LOGGER)
 
 
 class Audit:
-    """ASGI middleware: writes down each create, cancel, resume, delete and download, refused ones too.
+    """ASGI middleware: writes down each create, cancel, resume, delete, enrol, answer and download, refused too.
 
     A dry run, which makes nothing, is not written down.
     """
@@ -77,8 +80,10 @@ def _action(method: str, path: str) -> str | None:
     resource, below = match["resource"], match["below"]
     if method == "POST" and resource is None:
         return "create"
-    if method == "POST" and below in ("cancel", "resume"):
-        return str(below)
+    if method == "POST":
+        return _POSTED.get(below)
+    if method == "PUT" and below:
+        return "answer"
     if method == "DELETE" and resource and below is None:
         return "delete"
     return "download" if method == "GET" and below and _ARTEFACT.fullmatch(below) else None

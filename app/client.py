@@ -166,6 +166,20 @@ class Client:
         """Compare images of a training with real ones; keywords are the fields of `POST /v1/evaluations`."""
         return self._submit(Kind.EVALUATION, {"training": _id(training), **request}, wait, on_progress)
 
+    def reader_study(
+        self, training: Resource | str, *, wait: bool = True, on_progress: OnProgress | None = None, **request: Any
+    ) -> Resource:
+        """Mix images of a training with real ones; keywords are the fields of `POST /v1/reader-studies`."""
+        return self._submit(Kind.READER_STUDY, {"training": _id(training), **request}, wait, on_progress)
+
+    def enrol(self, study: Resource | str, name: str) -> dict[str, Any]:
+        """Take a reader into a study; the answer has the id by which they read, and is theirs alone."""
+        return self._json("POST", f"{_path(_id(study))}/readers", {"name": name})
+
+    def readings(self, study: Resource | str) -> dict[str, Any]:
+        """How well the readers of a study could tell, those who have answered every image."""
+        return self._json("GET", f"{_path(_id(study))}/results")
+
     def get(self, resource: Resource | str) -> Resource:
         """A resource as it is now."""
         return self._json("GET", _path(_id(resource)))

@@ -148,6 +148,33 @@ def evaluation_report(result: dict[str, Any]) -> Iterator[RenderableType]:
         yield Text(f"• {caveat}")
 
 
+def readings_report(results: dict[str, Any]) -> Iterator[RenderableType]:
+    """How well each reader could tell, and all together; then what to know before it is repeated."""
+    done, left = results["finished"], results["unfinished"]
+    table = Table(title=f"{results['images']:,} images, {done} readers have finished, {left} have not")
+    for heading in ("reader", "task", "accuracy", "sensitivity", "specificity", "d'", "kappa", "median s"):
+        table.add_column(heading, justify="left" if heading in ("reader", "task") else "right")
+    together = [results["together"] | {"name": "together"}] if results["together"] else []
+    for reader in [*results["readers"], *together]:
+        for task, found in reader["tasks"].items():
+            # Of two answers, what is told of the second says all: of origins, how well synthetic images were found.
+            *others, (answer, scores) = found["answers"].items()
+            of_one = [scores[name] if len(others) == 1 else None for name in ("sensitivity", "specificity", "d_prime")]
+            cells = [_with_interval(each) for each in (found["accuracy"], *of_one, found["kappa"])]
+            title = Text(f"{task} ({answer})" if len(others) == 1 else task)
+            table.add_row(Text(reader["name"]), title, *cells, f"{reader['median_seconds']:.1f}")
+        table.add_section()
+    yield table
+    for caveat in results["caveats"]:
+        yield Text(f"• {caveat}")
+
+
+def _with_interval(estimate: dict[str, Any] | None) -> str:
+    if estimate is None or estimate["value"] is None:
+        return "-"
+    return f"{estimate['value']:.2f} ({estimate['low']:.2f} to {estimate['high']:.2f})"
+
+
 def _add_figures(table: Table, shown: Iterable[Figure]) -> None:
     for figure in shown:
         table.add_row(Text(figure.name), number(figure.value), number(figure.floor), figure.meaning)

@@ -22,7 +22,7 @@ from worker.contract.store import Store
 
 MADE_FROM: Mapping[Kind, tuple[Kind, ...]] = {
     Kind.DATASET: (Kind.TRAINING,),
-    Kind.TRAINING: (Kind.GENERATION, Kind.EVALUATION),
+    Kind.TRAINING: (Kind.GENERATION, Kind.EVALUATION, Kind.READER_STUDY),
 }
 """What needs what: a resource cannot go while others were made from it."""
 LOCK_LOOK_SECONDS = 0.01

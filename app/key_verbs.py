@@ -27,10 +27,11 @@ def keys() -> None:
 @click.argument("name")
 @click.option(
     "--scope",
-    type=click.Choice(["read", "submit", "admin"]),
+    type=click.Choice(["blind", "read", "submit", "admin"]),
     default="submit",
     show_default=True,
-    help="read: look and download; submit: also make, and change what the key has made; admin: change everything.",
+    help="blind: only read the images of reader studies; read: look and download; submit: also make, and change what "
+    "the key has made; admin: change everything.",
 )
 @click.option(
     "--quota",

@@ -38,13 +38,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 
 class Scope(StrEnum):
-    """What a key is for; each scope includes those before it."""
+    """What a key is for; each scope includes those before it, but for `blind`, which stands alone."""
 
+    BLIND = "blind"
     READ = "read"
     SUBMIT = "submit"
     ADMIN = "admin"
 
     def includes(self, needed: "Scope") -> bool:
+        if Scope.BLIND in (self, needed):
+            return self is needed
         ranks = list(Scope)
         return ranks.index(self) >= ranks.index(needed)
 

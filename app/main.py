@@ -19,7 +19,17 @@ from app.keys import Keyring
 from app.metrics import MeasuredRequests, Metrics
 from app.quotas import Admission
 from app.request_ids import RequestIds
-from app.routes import datasets, evaluations, generations, models, sources, system, trainings
+from app.routes import (
+    blind_reading,
+    datasets,
+    evaluations,
+    generations,
+    models,
+    reader_studies,
+    sources,
+    system,
+    trainings,
+)
 from app.routes.resources import resource_routes
 from app.security_headers import SecurityHeaders
 from app.services import Services
@@ -86,8 +96,9 @@ def create_app(settings: Settings, policy: Policy = Policy.IF_THERE_IS_A_FILE) -
     app.add_middleware(SecurityHeaders)
     app.add_middleware(MeasuredRequests, metrics=metrics)
     errors.install(app)
-    for noun in (sources, datasets, models, trainings, generations, evaluations, system):
+    for noun in (sources, datasets, models, trainings, generations, evaluations, reader_studies, system):
         app.include_router(noun.router, dependencies=[Depends(access.only_its_owner_changes_it)])
+    app.include_router(blind_reading.router)  # who answers is no owner
     for kind in Kind:
         app.include_router(resource_routes(kind), dependencies=[Depends(access.only_its_owner_changes_it)])
     access.document(app)

@@ -38,6 +38,7 @@ SIZE_FIELDS: Mapping[Kind, tuple[str, str]] = {
     Kind.TRAINING: ("steps", "steps"),
     Kind.GENERATION: ("images", "count"),
     Kind.EVALUATION: ("images", "count"),
+    Kind.READER_STUDY: ("images", "count"),
 }
 """The quota that bounds a single request of a kind, and the field that it bounds."""
 
@@ -172,7 +173,7 @@ def _check_size(record: RequestRecord, owner: str, quotas: Quotas) -> None:
     asked, limit = record.request[field], getattr(quotas, name)
     if limit is not None and asked > limit:
         detail = (
-            f"The quota `{name}` of the key {owner!r} allows {limit:,} in one {record.kind}, and this asks for "
+            f"The quota `{name}` of the key {owner!r} allows {limit:,} in one {record.kind.noun}, and this asks for "
             f"{asked:,}: ask for less, or for a higher quota."
         )
         raise AboveQuota(detail, errors=[FieldError(pointer=f"#/{field}", detail=detail)])

@@ -339,7 +339,7 @@ def evaluate(
 @as_json_option
 @explained
 def status(resource: str, wait: bool, as_json: bool) -> None:
-    """Show how a dataset, training, generation or evaluation is doing."""
+    """Show how a dataset, training, generation, evaluation or reader study is doing."""
     with _client() as client:
         if wait:
             run_job("wait", as_json, lambda bar: client.wait(resource, on_progress=bar))

@@ -1,11 +1,17 @@
 """What jobs leave behind, for tests that do not run them."""
 
+import io
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from worker.contract.checkpoints import NO_CLASSES, RECORD_FILE, CheckpointRecord, LearntClasses, checkpoint_name
+from worker.contract.readings import IMAGES, TRUTH, ImageTruth, Truth
+from worker.contract.requests import ReaderStudyRequest
 from worker.contract.resources import Kind, Manifest, RequestRecord, Status
-from worker.contract.results import BestCheckpoint, EvaluationResult, FeatureInfo, Measurement
+from worker.contract.results import BestCheckpoint, EvaluationResult, FeatureInfo, Measurement, ReaderStudyResult
 from worker.contract.store import Store
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -105,3 +111,42 @@ def write_ended(
     }
     store.write_manifest(Manifest(id=record.id, kind=kind, run=1, result=result, **(ended | fields)))
     return record.id
+
+
+def write_reader_study(
+    store: Store, training: str, *, count: int = 10, classes: Sequence[str] = (), owner: str | None = None
+) -> tuple[str, Truth]:
+    """A reader study that is ready, of 16 pixels: real images are noise, synthetic ones flat, which compresses well.
+
+    With classes, which are shown in turn, both tasks are asked; without, the origin alone.
+    """
+    chance = np.random.default_rng(5)
+    real = chance.integers(0, 256, (count, 16, 16), np.uint8)
+    synthetic = np.broadcast_to(chance.integers(0, 256, (count, 1, 1), np.uint8), real.shape)
+    told = [
+        ImageTruth(origin=origin, class_name=classes[index % len(classes)] if classes else None, source=index)
+        for origin in ("real", "synthetic")
+        for index in range(count)
+    ]
+    mixed = chance.permutation(2 * count)
+    truth = Truth(secret="5ec2e7" * 10, images=tuple(told[each] for each in mixed))
+    request = ReaderStudyRequest(
+        training=training, checkpoint=30, count=count, tasks=("origin", "class") if classes else ("origin",), seed=1234
+    )
+    result = ReaderStudyResult(
+        checkpoint=30,
+        image_size=16,
+        synthetic=count,
+        real=count,
+        reference="test",
+        classes=tuple(classes),
+        seconds=0.5,
+    )
+    study = write_ended(
+        store, Kind.READER_STUDY, request.model_dump(mode="json"), result.model_dump(mode="json"), owner=owner
+    )
+    array = io.BytesIO()
+    np.save(array, np.concatenate([real, synthetic])[mixed])
+    store.publish_bytes(array.getvalue(), study, IMAGES)
+    store.publish_bytes(truth.model_dump_json().encode(), study, TRUTH)
+    return study, truth

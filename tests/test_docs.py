@@ -16,9 +16,12 @@ from app.cli import main
 from app.devices import WorkerInfo
 from app.errors import ProblemDetails, error_classes, status_of
 from app.main import create_app
+from app.reading_results import ReadingResults
+from app.routes.blind_reading import ReaderView
 from documents import API, CONTAINERS, DOCUMENTS, README, ROOT, Document, code, ragan_commands
 from worker.contract import errors
 from worker.contract.errors import InvalidRequest
+from worker.contract.readings import Answer, Enrolment
 from worker.contract.requests import (
     ClassChoice,
     ClassDraw,
@@ -27,6 +30,7 @@ from worker.contract.requests import (
     FeatureKind,
     GenerationRequest,
     ModelChoice,
+    ReaderStudyRequest,
     TrackedMetric,
     TrainingRequest,
     Where,
@@ -37,6 +41,7 @@ from worker.contract.results import (
     EvaluationResult,
     FamilyDescription,
     GenerationResult,
+    ReaderStudyResult,
     TrainingForecast,
     TrainingResult,
 )
@@ -47,11 +52,15 @@ from worker.sources.registry import SourceCatalog, SourceSummary
 from worker.sources.table_description import TableDescription, ValueMaps
 
 SHAPE = "One shape for everything that takes time"
+STUDY, READER = "rs_01m81xvmt8kk4p7w235fj5vqtq", "rd_afa7e958984f7914cd4b4d160cbcb73b"
 BODIES: Mapping[str, type[BaseModel]] = {
     "/v1/datasets": DatasetRequest,
     "/v1/trainings": TrainingRequest,
     "/v1/generations": GenerationRequest,
     "/v1/evaluations": EvaluationRequest,
+    "/v1/reader-studies": ReaderStudyRequest,
+    f"/v1/reader-studies/{STUDY}/readers": Enrolment,
+    f"PUT /v1/reader-studies/{STUDY}/readers/{READER}/answers/0": Answer,
 }
 FIELDS: Mapping[tuple[str, str], type[BaseModel]] = {
     ("Datasets", "field"): DatasetRequest,
@@ -62,6 +71,7 @@ FIELDS: Mapping[tuple[str, str], type[BaseModel]] = {
     ("Generations", "field"): GenerationRequest,
     ("Balancing a dataset", "field of a class"): ClassDraw,
     ("Evaluations", "field"): EvaluationRequest,
+    ("Reader studies", "field"): ReaderStudyRequest,
     ("Models", "hyper-parameter"): CommonHyperparameters,
 }
 """Whose fields a table lists, by section and header."""
@@ -75,6 +85,9 @@ EXAMPLES: Mapping[str, type[BaseModel]] = {
     "What a training would take": TrainingForecast,
     "Generations": GenerationResult,
     "Evaluations": EvaluationResult,
+    "Reader studies": ReaderStudyResult,
+    "Blind reading": ReaderView,
+    "How well readers could tell": ReadingResults,
     "System": WorkerInfo,
 }
 """What the one JSON example of a section is an example of."""

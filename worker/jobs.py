@@ -30,7 +30,13 @@ from worker.contract.errors import (
 from worker.contract.live import LiveJobs, Superseded
 from worker.contract.logs import working_on
 from worker.contract.queues import WITHOUT_END, connect, enqueue, redis_address
-from worker.contract.requests import DatasetRequest, EvaluationRequest, GenerationRequest, TrainingRequest
+from worker.contract.requests import (
+    DatasetRequest,
+    EvaluationRequest,
+    GenerationRequest,
+    ReaderStudyRequest,
+    TrainingRequest,
+)
 from worker.contract.resources import Live, Progress, RequestRecord, Status
 from worker.contract.settings import Settings
 from worker.contract.space import disk_full, trouble
@@ -98,6 +104,21 @@ def evaluate_training(resource_id: str, run: int) -> Retry | None:
         training = TrainingRequest.model_validate(context.store.read_request(request.training).request)
         dataset = Dataset.open(context.store.folder(training.dataset))
         return evaluate(request, dataset, context, classes=training.classes)
+
+    return _attempt(resource_id, run, stage)
+
+
+def prepare_reader_study(resource_id: str, run: int) -> Retry | None:
+    """Mix synthetic images of a training with real ones, for people to tell them apart."""
+
+    def stage(record: RequestRecord, context: JobContext) -> BaseModel:
+        from worker.dataset import Dataset
+        from worker.stages.blind import prepare_reading
+
+        request = ReaderStudyRequest.model_validate(record.request)
+        training = TrainingRequest.model_validate(context.store.read_request(request.training).request)
+        dataset = Dataset.open(context.store.folder(training.dataset))
+        return prepare_reading(request, dataset, context, classes=training.classes)
 
     return _attempt(resource_id, run, stage)
 

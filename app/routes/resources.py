@@ -56,6 +56,11 @@ LINKS: dict[Kind, dict[str, str]] = {
         "card": "card.html",
         "card_markdown": "card.md",
     },
+    Kind.READER_STUDY: {
+        "readers": "readers",
+        "results": "results",
+        "results_table": "results.csv",
+    },
 }
 """What hangs below a kind of resource, beside what hangs below all of them."""
 
@@ -219,7 +224,7 @@ def is_id(text: str, kind: Kind) -> bool:
 def check_kind(resource_id: str, kind: Kind) -> None:
     """NotFound for an id of another kind: /trainings/ds_… is not a training."""
     if not is_id(resource_id, kind):
-        raise NotFound(f"{resource_id} is not the id of a {kind}: those begin with {kind.prefix}_.")
+        raise NotFound(f"{resource_id} is not the id of a {kind.noun}: those begin with {kind.prefix}_.")
 
 
 def resource_routes(kind: Kind) -> APIRouter:
@@ -235,7 +240,7 @@ def resource_routes(kind: Kind) -> APIRouter:
         status: Annotated[Status | None, Query(description="Only those in this status.")] = None,
     ) -> Any:
         if after is not None and not is_id(after, kind):
-            raise InvalidRequest.at("?after", f"{after!r} is not the id of a {kind}: send the last page's `next`.")
+            raise InvalidRequest.at("?after", f"{after!r} is not the id of a {kind.noun}: send the last page's `next`.")
         found, has_more = use.jobs.page(kind, limit=limit, after=after, status=status)
         following = found[-1].id if has_more else None
         if following:
@@ -243,7 +248,7 @@ def resource_routes(kind: Kind) -> APIRouter:
             response.headers["Link"] = f'</v1/{kind.collection}?{query}>; rel="next"'
         return {"data": [present(each) for each in found], "has_more": has_more, "next": following}
 
-    @router.get("/{resource_id}", summary=f"Look at a {kind}", response_model=Resource)
+    @router.get("/{resource_id}", summary=f"Look at a {kind.noun}", response_model=Resource)
     def read_resource(use: Use, resource_id: str) -> Any:
         check_kind(resource_id, kind)
         # As it is: FastAPI would check it against the model in one more thread, and this is what is asked for most.
@@ -251,7 +256,7 @@ def resource_routes(kind: Kind) -> APIRouter:
 
     @router.post(
         "/{resource_id}/cancel",
-        summary=f"Cancel a {kind}",
+        summary=f"Cancel a {kind.noun}",
         status_code=202,
         response_model=Resource,
         responses={409: PROBLEMS[409]},
@@ -261,7 +266,7 @@ def resource_routes(kind: Kind) -> APIRouter:
         return present(use.jobs.cancel(resource_id))
 
     @router.delete(
-        "/{resource_id}", summary=f"Delete a {kind} and its files", status_code=204, responses={409: PROBLEMS[409]}
+        "/{resource_id}", summary=f"Delete a {kind.noun} and its files", status_code=204, responses={409: PROBLEMS[409]}
     )
     def delete_resource(
         use: Use,

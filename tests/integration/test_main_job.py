@@ -1,5 +1,6 @@
 """Select, train, watch, cancel, resume, generate, evaluate: over HTTP, with real processes between."""
 
+import csv
 import io
 import json
 import time
@@ -106,7 +107,9 @@ def test_from_a_selection_to_synthetic_images(http, source, matches, width):
     assert first.shape == (20, 64, 64)
 
 
-def draw(http: httpx.Client, training: str, count: int, seed: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def draw(
+    http: httpx.Client, training: str, count: int, seed: int, size: int = 64
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """Generate, and check the archive: grey pictures with their provenance."""
     request = {"training": training, "count": count, "seed": seed}
     answer = http.post("/v1/generations", json=request, headers={"Prefer": "wait=50"})
@@ -118,7 +121,7 @@ def draw(http: httpx.Client, training: str, count: int, seed: int) -> np.ndarray
     with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
         for index in range(count):
             picture = Image.open(archive.open(f"{index:06d}.png"))
-            assert (picture.mode, picture.size) == ("L", (64, 64))
+            assert (picture.mode, picture.size) == ("L", (size, size))
             provenance = picture.text
             assert provenance["Synthetic"] == "true"
             assert (provenance["Training"], provenance["Seed"], provenance["Index"]) == (
@@ -147,6 +150,31 @@ def test_how_near_synthetic_images_are_to_real_ones(http, trained):
     assert card.count("data:image/png;base64,") == 3
     assert "no patient is in them" in card
     assert "tensorflow: " in card
+
+
+def test_people_read_what_a_training_draws_beside_real_images(http, trained):
+    request = {"training": trained, "count": 12, "reference": "validation", "seed": 3}
+    foreseen = http.post("/v1/reader-studies?dry_run=true", json=request)
+    assert foreseen.json()["result"] == {"image_size": 28, "synthetic": 12, "real": 12, "classes": []}
+    study = poll(http, post(http, "/v1/reader-studies", request)["links"]["self"], ended)
+    assert study["status"] == "succeeded"
+    reader = http.post(study["links"]["readers"], json={"name": "Ada"}).json()
+    seen = []
+    while reader["next"]:
+        with Image.open(io.BytesIO(http.get(reader["next"]["image"]).content)) as picture:
+            seen.append(np.asarray(picture))
+        answer = {"origin": "real", "confidence": 1, "seconds": 0.5}
+        reader = http.put(reader["next"]["answer"], json=answer).json()
+    assert http.get(study["links"]["results"]).json()["together"]["tasks"]["origin"]["accuracy"]["value"] == 0.5
+
+    dataset = http.get(f"/v1/trainings/{trained}").json()["request"]["dataset"]
+    with np.load(io.BytesIO(http.get(f"/v1/datasets/{dataset}/images.npz").content)) as archive:
+        taken = archive["images"]
+    drawn = draw(http, trained, 12, 3, size=28)
+    rows = list(csv.DictReader(http.get(study["links"]["results_table"]).text.splitlines()))
+    assert [row["origin"] for row in rows].count("real") == 12
+    for pixels, row in zip(seen, rows, strict=True):
+        assert np.array_equal(pixels, (taken if row["origin"] == "real" else drawn)[int(row["source"])])
 
 
 def test_a_small_request_passes_a_large_one(http, trained):

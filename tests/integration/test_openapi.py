@@ -20,11 +20,12 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
 
+from app.blind_readings import BlindReading
 from app.embedded_redis import EmbeddedRedis
 from app.errors import ProblemDetails
 from app.main import create_app
 from drawn import draw_nih_folder, nih_rows
-from ended import NOW, checkpoint_file, dataset_result, evaluation_result, write_ended
+from ended import NOW, checkpoint_file, dataset_result, evaluation_result, write_ended, write_reader_study
 from worker.contract.requests import DatasetRequest, EvaluationRequest, GenerationRequest, TrainingRequest
 from worker.contract.resources import Kind
 from worker.contract.results import FamilyDescription
@@ -153,11 +154,14 @@ def there(app: FastAPI) -> dict[str, str]:
     dataset = write_dataset(store)
     training = write_training(store, dataset)
     generation = write_generation(store, training)
+    study, _ = write_reader_study(store, training)
     return {
         "datasets": dataset,
         "trainings": training,
         "generations": generation,
         "evaluations": write_evaluation(store, training),
+        "reader-studies": study,
+        "reader_id": BlindReading(store, study).enrol("Ada").id,
         "dataset": dataset,
         "training": training,
         "source": "clinic",
@@ -166,6 +170,7 @@ def there(app: FastAPI) -> dict[str, str]:
         "code": "not-found",
         "step": "10",
         "index": "1",
+        "place": "0",
     }
 
 

@@ -38,6 +38,7 @@ ROUTES: Mapping[Kind, tuple[QueueName, str]] = {
     Kind.TRAINING: (QueueName.TRAIN, "worker.jobs.train_model"),
     Kind.GENERATION: (QueueName.GENERATE, "worker.jobs.generate_images"),
     Kind.EVALUATION: (QueueName.EVALUATE, "worker.jobs.evaluate_training"),
+    Kind.READER_STUDY: (QueueName.EVALUATE, "worker.jobs.prepare_reader_study"),
 }
 """Where each kind's work waits, and what does it."""
 DESCRIBE_TRAINING = "worker.jobs.describe_training"

@@ -14,6 +14,8 @@ MIN_EVALUATED, MAX_EVALUATED = 40, 50_000
 """Images of either kind that an evaluation may compare: with fewer, no distance says anything."""
 MIN_EVALUATED_PIXELS = 16
 """On a side: of smaller images there is no texture to compare."""
+MIN_READ, MAX_READ = 10, 500
+"""Images of either kind in a reader study: fewer say nothing, and nobody reads more in one go."""
 ClassField = Literal["labels", "view", "sex", "age_decade"]
 """By what images are told apart: their whole list of findings, joined with |, or one of the other fields."""
 OLDEST_POSSIBLE_AGE = 120
@@ -30,6 +32,8 @@ FeatureKind = Literal["pixels", "classifier", "inception"]
 """Vectors that images are compared by: `worker.extractors`."""
 ClassicalPreset = Literal["chest", "paper"]
 """How images are rotated, moved, scaled and perhaps flipped: `worker.classical_augmentation`."""
+ReadingTask = Literal["origin", "class"]
+"""What readers are asked of an image: whether it is real or synthetic, and which class it shows."""
 
 
 class _Request(BaseModel):
@@ -315,3 +319,33 @@ class EvaluationRequest(_Request):
         "more; `inception`: InceptionV3, where the worker has its weights.",
     )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="Draws the synthetic images, and samples of real ones.")
+
+
+class ReaderStudyRequest(_Request):
+    """Have people tell synthetic images of a training from real ones, without knowing which is which."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"training": "tr_01k00000000000000000000000", "count": 50, "tasks": ["origin"], "seed": 7}]
+        }
+    )
+
+    training: str
+    checkpoint: NamedCheckpoint | int = Field("latest", description="A step, the newest, or the best.")
+    count: int = Field(50, ge=MIN_READ, le=MAX_READ, description="Synthetic images, and as many real ones.")
+    reference: Literal["validation", "test"] = Field(
+        "test", description="The part of the dataset that the real images are from; none that was learnt from."
+    )
+    tasks: tuple[ReadingTask, ...] = Field(
+        ("origin",),
+        min_length=1,
+        description="`origin`: real or synthetic; `class`: which of the classes that the training tells apart.",
+    )
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="Draws the images of either kind, not their order.")
+
+    @field_validator("tasks")
+    @classmethod
+    def _each_task_once(cls, tasks: tuple[ReadingTask, ...]) -> tuple[ReadingTask, ...]:
+        if len(set(tasks)) < len(tasks):
+            raise ValueError("a task is named twice: name each once")
+        return tasks

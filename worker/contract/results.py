@@ -183,6 +183,23 @@ class EvaluationResult(_Result):
     seconds: float
 
 
+class ReaderStudyForecast(_Result):
+    """What a reader study would show: the result of its dry run."""
+
+    image_size: int
+    synthetic: int = Field(description="Images that would be drawn.")
+    real: int = Field(description="Images that would be taken from the dataset.")
+    classes: tuple[str, ...] = Field(description="Those that readers would choose from; empty without that task.")
+
+
+class ReaderStudyResult(ReaderStudyForecast):
+    """What a reader study shows, all but which image is which."""
+
+    checkpoint: int
+    reference: str
+    seconds: float
+
+
 class FamilyDescription(_Result):
     """What a worker publishes of a family, so that the front end can offer it and check requests against it."""
 

@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     )
     quota_steps: int = Field(1_000_000, ge=0, description="Steps that one training of an API key may have.")
     quota_images: int = Field(
-        100_000, ge=0, description="Images that one generation or evaluation of an API key may draw."
+        100_000, ge=0, description="Images that one generation, evaluation or reader study may draw."
     )
     quota_bytes: int = Field(
         100_000_000_000, ge=0, description="Bytes that what an API key has made may take up in the store."

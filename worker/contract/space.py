@@ -33,6 +33,11 @@ def evaluation_bytes(image_size: int) -> int:
     return 2 * 64 * image_size**2
 
 
+def reader_study_bytes(count: int, image_size: int) -> int:
+    """What the images of a reader study take, `count` of either kind; what is written of them is small beside that."""
+    return 2 * count * image_size**2
+
+
 def check_room(root: Path, needed: int) -> None:
     """DiskFull if the file system of the store at `root` has fewer than `needed` bytes left for this user.
 

@@ -4,6 +4,8 @@
 <root>/trainings/<id>/     request.json  manifest.json  metrics.jsonl  events.jsonl  snapshots/  checkpoints/
 <root>/generations/<id>/   request.json  manifest.json  shards/  grid.png
 <root>/evaluations/<id>/   request.json  manifest.json  grid.png  nearest.png
+<root>/reader-studies/<id>/   request.json  manifest.json  images.npy  truth.json
+    readers/<reader>/      reader.json  answers/<place>.json
 <root>/families/<name>.json
 <root>/idempotency/<day>/  what was made under an Idempotency-Key, by the key's digest; kept to the end of the next day
 <root>/.scratch/           what is being made, published by a rename
@@ -31,19 +33,33 @@ BALLAST_BYTES = 65_536
 def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Write, flush to disk, then rename: a reader sees the old file or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with _beside(path, content, mode) as temporary:
+        temporary.replace(path)
+    _flush_folder(path.parent)
+
+
+def write_once(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """The same for a file that never changes, in a folder that is there; FileExistsError if there is one already."""
+    with _beside(path, content, mode) as temporary:
+        path.hardlink_to(temporary)
+    _flush_folder(path.parent)
+
+
+@contextmanager
+def _beside(path: Path, content: bytes, mode: int) -> Iterator[Path]:
+    """A file with this content in the folder of `path`, flushed to disk; gone afterwards, unless it was renamed."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes files that only their owner may read; the front end may run as another user.
-        Path(temporary).chmod(mode)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _flush_folder(path.parent)
+        temporary.chmod(mode)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _flush_folder(folder: Path) -> None:
@@ -102,7 +118,7 @@ class Store:
             return RequestRecord.model_validate_json((self.folder(resource_id) / "request.json").read_bytes())
         except FileNotFoundError as error:
             kind = Kind.of(resource_id)
-            raise NotFound(f"There is no {kind} {resource_id}; GET /v1/{kind.collection} lists them.") from error
+            raise NotFound(f"There is no {kind.noun} {resource_id}; GET /v1/{kind.collection} lists them.") from error
 
     def write_manifest(self, manifest: Manifest) -> None:
         self._write_record(self.folder(manifest.id) / "manifest.json", manifest)
@@ -173,6 +189,31 @@ class Store:
         target = self.folder(resource_id) / name
         self._write(target, content)
         return target
+
+    def publish_once(self, content: bytes, resource_id: str, name: str) -> bool:
+        """Write a small artefact whole, and never another one over it: of several who do so at once, one succeeds.
+
+        Returns:
+            Whether this call has written it; False if there is one already.
+
+        Raises:
+            NotFound: the resource was deleted.
+            StoreUnavailable: the disk is full, or does not work.
+        """
+        folder = self.folder(resource_id)
+        self._allow_change()
+        try:
+            # Not that of the resource, too: it would be left behind, were the resource deleted just now.
+            for below in reversed(Path(name).parents[:-1]):
+                (folder / below).mkdir(exist_ok=True)
+            write_once(folder / name, content)
+        except FileExistsError:
+            return False
+        except FileNotFoundError as error:
+            raise NotFound(f"{resource_id} was deleted.") from error
+        except OSError as error:
+            raise trouble(self.root, error, len(content)) from error
+        return True
 
     def withdraw(self, resource_id: str, name: str) -> None:
         """Take one artefact back, at once for every reader; StoreUnavailable if the disk does not work."""

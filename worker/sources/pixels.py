@@ -260,14 +260,17 @@ def tile(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
     return grid
 
 
-def encode_png(pixels: NDArray[np.uint8], text: Mapping[str, str] | None = None) -> bytes:
-    """An 8-bit grey PNG of uint8 (height, width), with `text` as text chunks by keyword."""
+def encode_png(pixels: NDArray[np.uint8], text: Mapping[str, str] | None = None, *, compress_level: int = 1) -> bytes:
+    """An 8-bit grey PNG of uint8 (height, width), with `text` as text chunks by keyword.
+
+    At level 0, without compression, all of one shape have one length, whatever they show.
+    """
     info = PngInfo()
     for keyword, value in (text or {}).items():
         info.add_text(keyword, value)
     buffer = io.BytesIO()
     # Encoding dominates an archive of images: level 1 is half as fast again as the default, and a little larger.
-    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1, pnginfo=info)
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=compress_level, pnginfo=info)
     return buffer.getvalue()
 
 

@@ -14,29 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.context import JobContext, StopRequested
-from worker.contract.checkpoints import CheckpointRecord, read_record
+from worker.contract.checkpoints import read_record
 from worker.contract.compared_part import check_reference
 from worker.contract.errors import CheckpointMissing
 from worker.contract.requests import MIN_EVALUATED, ClassChoice, EvaluationRequest
 from worker.contract.results import EvaluationResult, FeatureInfo, Measurement
 from worker.contract.space import evaluation_bytes
 from worker.dataset import Dataset
-from worker.devices import device_names
-from worker.draws import latent_points
 from worker.extractors import extractor_named
-from worker.fast_paths import for_drawing
 from worker.measurement import Metric, over_features, over_images
 from worker.metrics.feature_proximity import feature_proximity
 from worker.metrics.features import FeatureExtractor, Features
 from worker.metrics.floor import floor
 from worker.metrics.memorisation import memorisation, worst_pairs_grid
 from worker.population import kept_to, labels_of
-from worker.sampling import codes_of, load_sampler
-from worker.sources.classes import labels_in_turn
 from worker.sources.pixels import encode_png, tile
+from worker.synthetic_images import synthetic_images
 
-DRAWN_AT_ONCE = 256
-"""Images between two looks whether to stop."""
+TAKEN_AT_ONCE = 256
+"""Images whose features are computed between two looks whether to stop."""
 GRID_IMAGES, GRID_COLUMNS = 32, 8
 """Of each kind in the picture: synthetic ones above, real ones below."""
 SEARCHED_FOR = 2_000
@@ -77,7 +73,7 @@ def evaluate(
     context.need_room(evaluation_bytes(dataset.image_size))
     chosen = _chosen_real(request, dataset)
     real, labels = np.asarray(dataset.images[chosen]), labels_of(dataset, record.classes, chosen)
-    synthetic = _synthetic_images(request, record, labels, context)
+    synthetic = synthetic_images(request.training, record, labels, request.count, request.seed, context)
     extractor = _extractor(request, dataset, context)
     measured, caveats = _measure(real, synthetic, extractor, request.seed, context)
     if not extractor.comparable_with_published:
@@ -114,23 +110,6 @@ def _chosen_real(request: EvaluationRequest, dataset: Dataset) -> NDArray[np.int
     return np.random.default_rng(request.seed).permutation(dataset.indices(request.reference))[: request.count]
 
 
-def _synthetic_images(
-    request: EvaluationRequest, record: CheckpointRecord, labels: Sequence[str] | None, context: JobContext
-) -> NDArray[np.uint8]:
-    """Those that a generation with this seed draws first, if it is asked for these labels."""
-    fast_paths = for_drawing(context.settings.fast_paths, device_names(context.settings.cpu_devices)[0])
-    training = context.store.folder(request.training)
-    sample, latent_size, _ = load_sampler(training, record.step, "float32", fast_paths)
-    parts = []
-    for first in range(0, request.count, DRAWN_AT_ONCE):
-        _stop_if_told(context)
-        size = min(DRAWN_AT_ONCE, request.count - first)
-        codes = codes_of(labels_in_turn(labels, first, size), record.classes)
-        parts.append(sample(latent_points(request.seed, first, size, latent_size), codes))
-        context.progress("generate", first + size, request.count, "images")
-    return np.concatenate(parts)
-
-
 def _extractor(request: EvaluationRequest, dataset: Dataset, context: JobContext) -> FeatureExtractor:
     """The one that is asked for; fitting it can be watched, and stopped between epochs."""
 
@@ -150,9 +129,9 @@ def _features(
     done, total = 0, sum(map(len, sets))
     features = [np.empty((len(images), extractor.dimensions)) for images in sets]
     for images, computed in zip(sets, features, strict=True):
-        for first in range(0, len(images), DRAWN_AT_ONCE):
+        for first in range(0, len(images), TAKEN_AT_ONCE):
             _stop_if_told(context)
-            block = slice(first, first + DRAWN_AT_ONCE)
+            block = slice(first, first + TAKEN_AT_ONCE)
             computed[block] = extractor(images[block])
             done += len(images[block])
             context.progress(phase, done, total, "images")

@@ -20,7 +20,7 @@ from app.embedded_redis import EmbeddedRedis
 from app.keys import Keyring, Quotas, Scope
 from app.main import create_app
 from drawn import draw_nih_folder, nih_rows
-from ended import NOW, checkpoint_file, dataset_result, evaluation_result, write_ended
+from ended import NOW, checkpoint_file, dataset_result, evaluation_result, write_ended, write_reader_study
 from worker.contract.queues import AllowListedJob, QueueName, queue
 from worker.contract.requests import EvaluationRequest, GenerationRequest, TrainingRequest
 from worker.contract.resources import Kind
@@ -94,6 +94,13 @@ def url(shared_url: str, settings: Settings) -> str:
 @pytest.fixture
 def http(url: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def other_http(settings: Settings) -> Iterator[httpx.Client]:
+    """A client of another front end with the same store and the same Redis."""
+    with listening(create_app(settings)) as url, httpx.Client(base_url=url, timeout=30) as client:
         yield client
 
 
@@ -266,3 +273,9 @@ def evaluation(store: Store, training: str) -> str:
         picture = encode_png(tile(np.full((columns, 16, 16), 90, np.uint8), columns))
         store.publish_bytes(picture, evaluation, name)
     return evaluation
+
+
+@pytest.fixture
+def reader_study(store: Store, training: str) -> str:
+    """A reader study of ten images of either kind, ready to be read."""
+    return write_reader_study(store, training)[0]

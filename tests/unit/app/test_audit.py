@@ -71,6 +71,31 @@ def test_images_of_a_generation_are_a_download(as_key, generation, audited):
     ] * 2
 
 
+def test_a_reading_is_written_down_with_who_looked_at_its_truth(as_key, reader_study, audited):
+    root, ben = as_key("root", "admin"), as_key("ben", "blind")
+    address = f"/v1/reader-studies/{reader_study}"
+    reader = root.post(f"{address}/readers", json={"name": "Ben"}).json()
+    answer = {"origin": "real", "confidence": 3, "seconds": 2.5}
+    lines = audited(1)
+    for who, method, path, body in (
+        (ben, "GET", reader["next"]["image"], None),
+        (ben, "PUT", reader["next"]["answer"], answer),
+        (root, "GET", f"{address}/results", None),
+        (root, "GET", f"{address}/results.csv", None),
+        (ben, "GET", f"{address}/results", None),
+    ):
+        who.request(method, path, json=body)
+        lines += audited(1)
+    assert [(each["action"], each["key"], each["status"]) for each in lines] == [
+        ("enrol", "root", 201),
+        ("download", "ben", 200),
+        ("answer", "ben", 200),
+        ("download", "root", 200),
+        ("download", "root", 200),
+        ("download", None, 403),
+    ]
+
+
 def test_what_is_refused_is_written_down_too(as_key, dataset, audited):
     as_key().post("/v1/datasets", json=SMALL)
     ada = as_key("ada")

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli import main
-from ended import checkpoint_file
+from ended import checkpoint_file, write_reader_study
 from worker.contract.checkpoints import LearntClasses
 from worker.contract.queues import QueueName
 from worker.contract.results import BestCheckpoint
@@ -181,6 +181,8 @@ def test_a_failed_job_is_a_failed_command(ragan, work):
         (["evaluate", "tr_x", "--no-wait", "--output", "x"], 2, "--no-wait"),
         (["evaluate", "tr_x", "--reference", "all"], 2, "validation"),
         (["evaluate", "tr_x", "--checkpoint", "newest"], 2, "name a step, or take latest or best"),
+        (["reader-study", "tr_x", "--no-wait", "--reader", "Ada"], 2, "--no-wait"),
+        (["readings", "rs_x"], 1, "not an id"),
         (["worker", "--queue", "nonsense"], 2, "prepare"),
     ],
 )
@@ -209,3 +211,37 @@ def test_what_needs_redis_says_so(command, monkeypatch, tmp_path):
     result = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (result.returncode, "REDIS_URL" in result.stderr) == (1, True)
     assert "Traceback" not in result.stderr
+
+
+def test_prepares_a_reader_study_by_the_same_words_as_the_contract(ragan, training):
+    chosen = {"checkpoint": 20, "count": 20, "reference": "validation", "seed": 3}
+    arguments = [argument for field, value in chosen.items() for argument in (f"--{field}", value)]
+    request = json.loads(ragan("reader-study", training, *arguments, "--no-wait", "--json").stdout)["request"]
+    assert request == {"training": training, "tasks": ["origin"]} | chosen
+    refused = ragan("reader-study", training, "--task", "origin", "--task", "class", "--no-wait")
+    assert (refused.exit_code, "does not tell classes apart" in refused.stderr) == (1, True)
+
+
+def test_enrols_readers_and_shows_where_they_read(ragan, http, reader_study, monkeypatch):
+    monkeypatch.setattr("app.client.Client.reader_study", lambda client, *_, **__: client.get(reader_study))
+    result = ragan("reader-study", "tr_x", "--reader", "Ada", "--reader", "Ben")
+    assert result.exit_code == 0, result.output
+    for reader in http.get(f"/v1/reader-studies/{reader_study}/readers").json()["data"]:
+        address = f"/v1/reader-studies/{reader_study}/readers/{reader['id']}"
+        assert f"{reader['name']} reads at {address}" in result.stdout
+
+
+@pytest.mark.parametrize("classes", [(), ("Mass", "Nodule", "No Finding")])
+def test_shows_and_saves_how_well_readers_could_tell(ragan, http, store, training, classes, tmp_path):
+    study, _ = write_reader_study(store, training, classes=classes)
+    assert "Nobody has answered every image yet" in ragan("readings", study).output
+    reader = http.post(f"/v1/reader-studies/{study}/readers", json={"name": "[bold]Ada"}).json()
+    while reader["next"]:
+        answer = {"origin": "real", "confidence": 3, "seconds": 2.5} | ({"class": "Mass"} if classes else {})
+        reader = http.put(reader["next"]["answer"], json=answer).json()
+    result = ragan("readings", study, "--output", tmp_path / "here")
+    for shown in ("[bold]Ada", "together", "origin (synthetic)", "0.50 (0.30 to 0.70)", "1 readers have finished"):
+        assert shown in result.output
+    assert json.loads(ragan("readings", study, "--json").stdout)["finished"] == 1
+    assert json.loads((tmp_path / "here" / "results.json").read_text())["finished"] == 1
+    assert len((tmp_path / "here" / "results.csv").read_text().splitlines()) == 21

@@ -179,6 +179,8 @@ def test_the_documentation_knows_of_parts_and_conditions(http):
         *("/v1/trainings/{resource_id}/snapshots.gif", "/v1/generations/{resource_id}/images"),
         *("/v1/generations/{resource_id}/images/{index}.png", "/v1/evaluations/{resource_id}/grid.png"),
         *("/v1/evaluations/{resource_id}/card.md", "/v1/evaluations/{resource_id}/card.html"),
+        "/v1/reader-studies/{resource_id}/results.csv",
+        "/v1/reader-studies/{resource_id}/readers/{reader_id}/images/{place}.png",
     ):
         operation = document["paths"][path]["get"]
         assert {"200", "206", "304", "416"} <= operation["responses"].keys()

@@ -72,11 +72,12 @@ def test_a_resumed_training_is_a_job_as_any_other(as_key, store, training):
 
 
 def test_one_request_is_only_so_large(as_key, family, dataset, training):
-    ada, ben = as_key("ada"), as_key("ben", steps=501, images=51)
+    ada, ben = as_key("ada", jobs=4), as_key("ben", jobs=4, steps=501, images=51)
     requests = (
         ("steps", "/v1/trainings", {"dataset": dataset, "model": {"family": "tiny16"}, "steps": 501}),
         ("count", "/v1/generations", {"training": training, "count": 51}),
         ("count", "/v1/evaluations", {"training": training, "count": 51}),
+        ("count", "/v1/reader-studies", {"training": training, "count": 51, "reference": "validation"}),
     )
     for field, path, body in requests:
         response = ada.post(path, json=body)

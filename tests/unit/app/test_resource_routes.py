@@ -260,8 +260,9 @@ def test_events_of_another_media_type_are_not_acceptable(http, dataset):
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_every_link_of_a_resource_leads_somewhere(http, kind, dataset, training, generation, evaluation):
-    (resource,) = (each for each in (dataset, training, generation, evaluation) if Kind.of(each) is kind)
+def test_every_link_of_a_resource_leads_somewhere(http, kind, dataset, training, generation, evaluation, reader_study):
+    made = (dataset, training, generation, evaluation, reader_study)
+    (resource,) = (each for each in made if Kind.of(each) is kind)
     links = http.get(f"/v1/{kind.collection}/{resource}").json()["links"]
     routes = http.get("/openapi.json").json()["paths"]
     for link in links.values():

@@ -71,6 +71,7 @@ def test_every_kind_can_be_waited_for(waiting, queued, http, kind, family, datas
         Kind.TRAINING: {"dataset": dataset, "model": {"family": "tiny16"}},
         Kind.GENERATION: {"training": training},
         Kind.EVALUATION: {"training": training},
+        Kind.READER_STUDY: {"training": training, "reference": "validation"},
     }
     path = f"/v1/{kind.collection}"
     answer = waiting(path=path, body=bodies[kind])
@@ -177,4 +178,7 @@ def test_the_documentation_knows_of_it(http, kind):
     for status in ("200", "202"):
         assert post["responses"][status]["headers"].keys() == {"Location", "Preference-Applied"}
     schemas = post["responses"]["200"]["content"]["application/json"]["schema"]["anyOf"]
-    assert [each["$ref"].rpartition("/")[2] for each in schemas] == ["Resource", f"{kind.title()}DryRun"]
+    assert [each["$ref"].rpartition("/")[2] for each in schemas] == [
+        "Resource",
+        f"{kind.noun.title().replace(' ', '')}DryRun",
+    ]

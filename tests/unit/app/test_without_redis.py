@@ -32,12 +32,20 @@ def unavailable(response):
     return response.json()["detail"]
 
 
-def test_what_has_ended_is_served(stopped, dataset, training, generation, evaluation):
-    for resource_id in (dataset, training, generation, evaluation):
+def test_what_has_ended_is_served(stopped, dataset, training, generation, evaluation, reader_study):
+    for resource_id in (dataset, training, generation, evaluation, reader_study):
         assert stopped.get(f"/v1/{Kind.of(resource_id).collection}/{resource_id}").json()["status"] == "succeeded"
     assert len(stopped.get(f"/v1/trainings/{training}/metrics").text.splitlines()) == 30
     assert stopped.get(f"/v1/generations/{generation}/images", headers={"Range": "bytes=0-3"}).content == b"PK\3\4"
     assert stopped.get(f"/v1/evaluations/{evaluation}/card.html").status_code == 200
+
+
+def test_a_reading_goes_on(stopped, reader_study):
+    reader = stopped.post(f"/v1/reader-studies/{reader_study}/readers", json={"name": "Ada"}).json()
+    assert stopped.get(reader["next"]["image"]).status_code == 200
+    answer = {"origin": "real", "confidence": 3, "seconds": 2.5}
+    assert stopped.put(reader["next"]["answer"], json=answer).json()["answered"] == 1
+    assert stopped.get(f"/v1/reader-studies/{reader_study}/results").json()["unfinished"] == 1
 
 
 def test_the_events_of_what_has_ended_are_served(stopped, training):

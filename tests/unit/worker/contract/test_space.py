@@ -11,7 +11,15 @@ import pytest
 
 from worker.contract.errors import DiskFull, StoreUnavailable
 from worker.contract.shards import SHARD_IMAGES, archive_name, array_name
-from worker.contract.space import check_room, dataset_bytes, disk_full, evaluation_bytes, generation_bytes, trouble
+from worker.contract.space import (
+    check_room,
+    dataset_bytes,
+    disk_full,
+    evaluation_bytes,
+    generation_bytes,
+    reader_study_bytes,
+    trouble,
+)
 
 
 def test_a_store_with_room_is_not_objected_to_be_it_made_yet_or_not(tmp_path: Path) -> None:
@@ -50,6 +58,10 @@ def test_another_trouble_names_the_file(tmp_path: Path, name: str | None, senten
 
 def test_a_dataset_takes_its_array() -> None:
     assert dataset_bytes(112_120, 64) == np.zeros((112_120, 64, 64), np.uint8).nbytes
+
+
+def test_a_reader_study_takes_images_of_both_kinds() -> None:
+    assert reader_study_bytes(50, 64) == np.zeros((100, 64, 64), np.uint8).nbytes
 
 
 @pytest.mark.parametrize("labels", [None, ["Mass", "Łódź|" * 300]])

@@ -1,10 +1,11 @@
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
 
-from worker.contract.errors import NotFound, StoreUnavailable
+from worker.contract.errors import DiskFull, NotFound, StoreUnavailable
 from worker.contract.resources import Kind, Manifest, RequestRecord, Status
 from worker.contract.results import FamilyDescription
 from worker.contract.store import Store, write_atomically
@@ -182,3 +183,43 @@ def test_who_must_not_change_anything_any_more_changes_nothing(store, tmp_path):
     folder = store.folder(request.id)
     assert (folder / "kept.txt").read_bytes() == b"first"
     assert sorted(path.name for path in folder.iterdir()) == ["kept.txt", "request.json"]
+
+
+def test_what_is_published_once_stays_as_it_was(store):
+    made = record()
+    store.write_request(made)
+    assert store.publish_once(b"first", made.id, "readers/ada/0.json")
+    assert not store.publish_once(b"second", made.id, "readers/ada/0.json")
+    folder = store.folder(made.id) / "readers" / "ada"
+    assert [(file.name, file.read_bytes()) for file in folder.iterdir()] == [("0.json", b"first")]
+
+
+def test_of_many_who_publish_once_at_once_one_does(store):
+    made = record()
+    store.write_request(made)
+    with ThreadPoolExecutor(8) as threads:
+        written = list(threads.map(lambda each: store.publish_once(b"%d" % each, made.id, "answers/0.json"), range(40)))
+    assert written.count(True) == 1
+    assert (store.folder(made.id) / "answers" / "0.json").read_bytes() == b"%d" % written.index(True)
+
+
+def test_nothing_is_published_once_below_what_was_deleted(store):
+    made = record()
+    store.write_request(made)
+    store.delete(made.id)
+    with pytest.raises(NotFound, match="was deleted"):
+        store.publish_once(b"x", made.id, "readers/ada/0.json")
+    assert not store.folder(made.id).exists()
+
+
+def test_a_disk_that_takes_nothing_is_told_of_what_is_published_once(store, monkeypatch):
+    made = record()
+    store.write_request(made)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("worker.contract.store.os.fsync", full)
+    with pytest.raises(DiskFull):
+        store.publish_once(b"x", made.id, "readers/0.json")
+    assert list((store.folder(made.id) / "readers").iterdir()) == []

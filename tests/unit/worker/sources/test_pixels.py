@@ -308,6 +308,13 @@ def test_a_grid_holds_every_tile_as_it_is(count: int, columns: int) -> None:
     assert (rest == SEPARATOR_GREY).all()
 
 
+@pytest.mark.parametrize("size", [16, 28, 64, 300])
+def test_without_compression_all_of_one_shape_are_of_one_length(size: int) -> None:
+    flat, noise = np.zeros((size, size), np.uint8), np.random.default_rng(1).integers(0, 256, (size, size), np.uint8)
+    assert len(encode_png(flat)) < len(encode_png(noise))
+    assert len({len(encode_png(pixels, compress_level=0)) for pixels in (flat, noise, noise // 9)}) == 1
+
+
 def test_a_png_carries_pixels_and_text() -> None:
     with Image.open(io.BytesIO(encode_png(GREY, {"Synthetic": "true", "Note": "Röntgen"}))) as image:
         assert image.mode == "L"

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from trainers import labelled_dataset
-from worker import extractors
+from worker import extractors, synthetic_images
 from worker.context import StopRequested
 from worker.contract.checkpoints import latest
 from worker.contract.errors import CheckpointMissing, InvalidRequest
@@ -129,7 +129,7 @@ def test_real_images_are_as_near_as_their_floor_and_training_images_are_found_ou
     job_context, dataset, training, monkeypatch
 ) -> None:
     def give(images: NDArray[np.uint8]) -> None:
-        monkeypatch.setattr(stage, "_synthetic_images", lambda *_: images)
+        monkeypatch.setattr(stage, "synthetic_images", lambda *_: images)
 
     give(dataset.images[dataset.indices("validation")])
     real = run(job_context(Kind.EVALUATION.new_id()), dataset, training)
@@ -175,7 +175,7 @@ def test_inception_without_its_weights_is_refused(job_context, dataset, training
 def test_a_training_that_was_kept_to_a_class_is_compared_with_that_alone(
     job_context, labelled, training, monkeypatch
 ) -> None:
-    monkeypatch.setattr(stage, "_synthetic_images", lambda *_: labelled.images[labelled.indices("train")])
+    monkeypatch.setattr(stage, "synthetic_images", lambda *_: labelled.images[labelled.indices("train")])
     nodules = ClassChoice(only=("Nodule",))
     result = run(job_context(Kind.EVALUATION.new_id()), labelled, training, nodules)
     assert (result.real, result.subgroups) == (50, {})
@@ -200,7 +200,7 @@ def test_classes_that_were_learnt_are_as_mixed_as_the_real_ones_and_told_alone_w
 
         return watched, *sizes
 
-    monkeypatch.setattr(stage, "load_sampler", sampler)
+    monkeypatch.setattr(synthetic_images, "load_sampler", sampler)
     result = run(job_context(Kind.EVALUATION.new_id()), labelled, training)
     mass, nodule = 0, 1
     assert Counter(asked_for[:80]) == {nodule: 50, mass: 30}
