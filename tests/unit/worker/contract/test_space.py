@@ -72,8 +72,8 @@ def test_a_generation_takes_no_more_than_foreseen(tmp_path: Path, store, job_con
     noise = np.random.default_rng(1).integers(0, 256, (SHARD_IMAGES, 64, 64), np.uint8)
     long = {"Synthetic": "true", "Software": "RaGAN", "Training": context.resource_id, "Dataset-SHA-256": "0" * 64}
     long |= {"Checkpoint": "100000", "Seed": str(2**63), "Precision": "bfloat16"}
-    of_images = labels and labels[1:] * SHARD_IMAGES
-    _publish_shard(noise, 0, 0, of_images, long, context)
+    long |= {"Label": labels[1]} if labels else {}
+    _publish_shard(noise, 0, [long | {"Index": str(index)} for index in range(SHARD_IMAGES)], context)
     folder = context.store.folder(context.resource_id)
     written = sum((folder / name(0)).stat().st_size for name in (array_name, archive_name))
     foreseen = generation_bytes(SHARD_IMAGES, 64, labels)
