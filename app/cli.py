@@ -12,6 +12,7 @@ import click
 
 from app.failures import explained
 from app.key_verbs import keys
+from app.study_verb import study
 from app.verbs import VERBS
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 def main() -> None:
     """Synthetic radiology images as a service: select a cohort, train a GAN, draw images.
 
-    The verbs sources, models, select, train, resume, generate, evaluate, status and cancel speak to the service at
-    RAGAN_URL (default http://127.0.0.1:8000), with the API key in RAGAN_API_KEY. Exit codes: 0 done, 1 refused or
+    The verbs sources, models, select, train, resume, generate, evaluate, study, status and cancel speak to the service
+    at RAGAN_URL (default http://127.0.0.1:8000), with the API key in RAGAN_API_KEY. Exit codes: 0 done, 1 refused or
     failed, 2 wrong usage, 3 no service there.
     """
 
@@ -143,7 +144,7 @@ def demo(folder: Path | None, output: Path, steps: int) -> None:
     run_demo(folder, output, steps)
 
 
-for verb in (*VERBS, keys):
+for verb in (*VERBS, study, keys):
     main.add_command(verb)
 
 

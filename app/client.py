@@ -157,6 +157,16 @@ class Client:
         """Compare images of a training with real ones; keywords are the fields of `POST /v1/evaluations`."""
         return self._submit(Kind.EVALUATION, {"training": _id(training), **request}, wait, on_progress)
 
+    def study(
+        self, dataset: Resource | str, *, wait: bool = True, on_progress: OnProgress | None = None, **request: Any
+    ) -> Resource:
+        """Find out whether synthetic images help a classifier; keywords are the fields of `POST /v1/studies`."""
+        return self._submit(Kind.STUDY, {"dataset": _id(dataset), **request}, wait, on_progress)
+
+    def study_plan(self, dataset: Resource | str, **request: Any) -> dict[str, Any]:
+        """What `study` would take: generators, classifiers, images by fold and class, bytes."""
+        return self._dry_run(Kind.STUDY, {"dataset": _id(dataset), **request})
+
     def get(self, resource: Resource | str) -> Resource:
         """A resource as it is now."""
         return self._json("GET", _path(_id(resource)))

@@ -19,7 +19,7 @@ from app.keys import Keyring
 from app.metrics import MeasuredRequests, Metrics
 from app.quotas import Admission
 from app.request_ids import RequestIds
-from app.routes import datasets, evaluations, generations, models, sources, system, trainings
+from app.routes import datasets, evaluations, generations, models, sources, studies, system, trainings
 from app.routes.resources import resource_routes
 from app.security_headers import SecurityHeaders
 from app.services import Services
@@ -86,7 +86,7 @@ def create_app(settings: Settings, policy: Policy = Policy.IF_THERE_IS_A_FILE) -
     app.add_middleware(SecurityHeaders)
     app.add_middleware(MeasuredRequests, metrics=metrics)
     errors.install(app)
-    for noun in (sources, datasets, models, trainings, generations, evaluations, system):
+    for noun in (sources, datasets, models, trainings, generations, evaluations, studies, system):
         app.include_router(noun.router, dependencies=[Depends(access.only_its_owner_changes_it)])
     for kind in Kind:
         app.include_router(resource_routes(kind), dependencies=[Depends(access.only_its_owner_changes_it)])

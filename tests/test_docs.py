@@ -26,6 +26,9 @@ from worker.contract.requests import (
     FeatureKind,
     GenerationRequest,
     ModelChoice,
+    StudyClassifier,
+    StudyGenerator,
+    StudyRequest,
     TrackedMetric,
     TrainingRequest,
     Where,
@@ -36,6 +39,8 @@ from worker.contract.results import (
     EvaluationResult,
     FamilyDescription,
     GenerationResult,
+    StudyForecast,
+    StudyResult,
     TrainingForecast,
     TrainingResult,
 )
@@ -49,6 +54,7 @@ BODIES: Mapping[str, type[BaseModel]] = {
     "/v1/trainings": TrainingRequest,
     "/v1/generations": GenerationRequest,
     "/v1/evaluations": EvaluationRequest,
+    "/v1/studies": StudyRequest,
 }
 FIELDS: Mapping[tuple[str, str], type[BaseModel]] = {
     ("Datasets", "field"): DatasetRequest,
@@ -58,6 +64,9 @@ FIELDS: Mapping[tuple[str, str], type[BaseModel]] = {
     ("Trainings", "field of `classes`"): ClassChoice,
     ("Generations", "field"): GenerationRequest,
     ("Evaluations", "field"): EvaluationRequest,
+    ("Studies", "field"): StudyRequest,
+    ("Studies", "field of `generator`"): StudyGenerator,
+    ("Studies", "field of `classifier`"): StudyClassifier,
     ("Models", "hyper-parameter"): CommonHyperparameters,
 }
 """Whose fields a table lists, by section and header."""
@@ -71,6 +80,8 @@ EXAMPLES: Mapping[str, type[BaseModel]] = {
     "What a training would take": TrainingForecast,
     "Generations": GenerationResult,
     "Evaluations": EvaluationResult,
+    "Studies": StudyResult,
+    "The plan of a study": StudyForecast,
     "System": WorkerInfo,
 }
 """What the one JSON example of a section is an example of."""

@@ -23,6 +23,7 @@ class _Stream(IntEnum):
     LATENT_BATCHES = 2
     CLASS_BATCHES = 3
     AUGMENTATIONS = 4
+    VARIANTS = 5
 
 
 def latent_points(seed: int, first: int, count: int, size: int) -> NDArray[np.float32]:
@@ -33,10 +34,7 @@ def latent_points(seed: int, first: int, count: int, size: int) -> NDArray[np.fl
     """
     points = np.empty((count, size), np.float32)
     for row in range(count):
-        # The position is the counter's highest word: 2^192 blocks lie between one position and the next.
-        counter = [0, 0, 0, first + row]
-        generator = np.random.Generator(np.random.Philox(key=[seed, _Stream.IMAGES], counter=counter))
-        points[row] = generator.uniform(-1.0, 1.0, size)
+        points[row] = _generator(seed, _Stream.IMAGES, first + row).uniform(-1.0, 1.0, size)
     return points
 
 
@@ -81,6 +79,16 @@ def latent_batches(seed: int, step: tf.Tensor | int, shape: tuple[int, ...]) -> 
 def augmentation_numbers(seed: int, step: tf.Tensor | int, shape: tuple[int, ...]) -> tf.Tensor:
     """What the images of a training step are changed by: float32 of `shape`, uniform in [0, 1)."""
     return tf.random.stateless_uniform(shape, _key(seed, _Stream.AUGMENTATIONS, step), alg=_ALGORITHM)
+
+
+def variant_chance(seed: int, step: int) -> np.random.Generator:
+    """What the variants of a training step's real images are drawn by (`worker.classical_augmentation`)."""
+    return _generator(seed, _Stream.VARIANTS, step)
+
+
+def _generator(seed: int, stream: _Stream, position: int) -> np.random.Generator:
+    # The position is the counter's highest word: 2^192 blocks lie between one position and the next.
+    return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, 0, 0, position]))
 
 
 def _key(seed: int, stream: _Stream, step: tf.Tensor | int) -> tf.Tensor:

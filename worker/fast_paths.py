@@ -34,13 +34,16 @@ RESIDENT_BYTES = 2**31
 _active: ContextVar[FastPaths] = ContextVar("fast_paths", default=PLAIN)
 
 
-def for_training(wanted: FastPaths | None, device: str, *, devices: int = 1, data_bytes: int = 0) -> FastPaths:
+def for_training(
+    wanted: FastPaths | None, device: str, *, devices: int = 1, data_bytes: int = 0, varied: bool = False
+) -> FastPaths:
     """The fast paths to train by on some devices of the kind of `device`, such as `CPU:0`.
 
-    Those that are wanted, else the best for so much data; without those that cannot be taken.
+    Those that are wanted, else the best for so much data; without those that cannot be taken. `varied` data are not
+    shown as they are, but in variants that are made on the host.
     """
     chosen = _choose(wanted, device) - {FastPath.FOLDED_BATCH_NORM}
-    if wanted is None and data_bytes > RESIDENT_BYTES:
+    if varied or (wanted is None and data_bytes > RESIDENT_BYTES):
         chosen -= {FastPath.RESIDENT_DATA}
     # Compiled, devices cannot exchange what batch norm needs to know of the others.
     return chosen - {FastPath.XLA} if devices > 1 else chosen

@@ -12,10 +12,19 @@ from numpy.typing import NDArray
 
 from worker.adversarial import Batch, Networks, with_codes
 from worker.averaging import decay_at, update_average
+from worker.classical_augmentation import augmented
 from worker.contract.errors import DeviceMemoryExhausted
 from worker.contract.fast_paths import FastPath
+from worker.contract.requests import ClassicalPreset
 from worker.differentiable_augmentation import NUMBERS
-from worker.draws import augmentation_numbers, class_batches, latent_batches, member_batches, real_batches
+from worker.draws import (
+    augmentation_numbers,
+    class_batches,
+    latent_batches,
+    member_batches,
+    real_batches,
+    variant_chance,
+)
 from worker.fast_paths import FastPaths, taking
 from worker.gradient_penalty import R1Penalty
 from worker.models.base import CommonHyperparameters, Family
@@ -32,12 +41,20 @@ GENERATOR, AVERAGE = "generator", "average"
 
 @dataclass(frozen=True)
 class Plan:
-    """How a training computes: what its results depend on beside family, hyper-parameters and images."""
+    """How a training computes: what its results depend on beside family, hyper-parameters and images.
+
+    ValueError if variants of images are to be made on the host, and the images to lie on the devices.
+    """
 
     batch_size: int
     seed: int
     precision: Precision
     fast_paths: FastPaths
+    classical_augmentation: ClassicalPreset | None = None
+
+    def __post_init__(self) -> None:
+        if self.classical_augmentation is not None and FastPath.RESIDENT_DATA in self.fast_paths:
+            raise ValueError("images on the devices cannot be augmented: choose paths by for_training(…, varied=True)")
 
 
 class Trainer:
@@ -200,8 +217,17 @@ class Trainer:
         size = self.family.image_size
         batches = np.empty((steps if self._resident is None else 0, *self.real_shape, size, size), np.uint8)
         for offset in range(len(batches)):
-            batches[offset] = self._population.take(self._chosen(first + offset).numpy())
+            batches[offset] = self._shown(first + offset)
         return batches
+
+    def _shown(self, step: int) -> NDArray[np.uint8]:
+        """The real images of a step, or variants of them: uint8 (d_steps, batch_size, S, S)."""
+        images = self._population.take(self._chosen(step).numpy())
+        if self.plan.classical_augmentation is None:
+            return images
+        several = images.reshape(-1, *images.shape[2:])
+        chance = variant_chance(self.plan.seed, step)
+        return augmented(several, self.plan.classical_augmentation, chance).reshape(images.shape)
 
     @property
     def _latent_shape(self) -> tuple[int, int, int]:

@@ -55,6 +55,7 @@ class Kind(StrEnum):
     TRAINING = "training"
     GENERATION = "generation"
     EVALUATION = "evaluation"
+    STUDY = "study"
 
     @property
     def prefix(self) -> str:
@@ -76,7 +77,7 @@ class Kind(StrEnum):
             head, _, rest = resource_id.partition("_")
             if head == place.prefix and len(rest) == ULID_LENGTH and rest.isalnum() and rest.islower():
                 return kind
-        raise NotFound(f"{resource_id!r} is not an id of RaGAN; ids look like ds_…, tr_…, gn_… or ev_….")
+        raise NotFound(f"{resource_id!r} is not an id of RaGAN; ids look like ds_…, tr_…, gn_…, ev_… or st_….")
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ _PLACES: Mapping[Kind, _Place] = {
     Kind.TRAINING: _Place("tr", "trainings"),
     Kind.GENERATION: _Place("gn", "generations"),
     Kind.EVALUATION: _Place("ev", "evaluations"),
+    Kind.STUDY: _Place("st", "studies"),
 }
 ULID_LENGTH = 26
 
@@ -109,7 +111,7 @@ class Progress(BaseModel):
 
 
 class Resource(BaseModel):
-    """A dataset, training, generation or evaluation, as `GET` shows it."""
+    """A dataset, training, generation, evaluation or study, as `GET` shows it."""
 
     id: str
     kind: Kind

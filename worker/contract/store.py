@@ -4,6 +4,7 @@
 <root>/trainings/<id>/     request.json  manifest.json  metrics.jsonl  events.jsonl  snapshots/  checkpoints/
 <root>/generations/<id>/   request.json  manifest.json  shards/  grid.png
 <root>/evaluations/<id>/   request.json  manifest.json  grid.png  nearest.png
+<root>/studies/<id>/       request.json  manifest.json  folds.npz  generators/  cells/  tables/  curve.png  curve.svg
 <root>/families/<name>.json
 <root>/idempotency/<day>/  what was made under an Idempotency-Key, by the key's digest; kept to the end of the next day
 <root>/.scratch/           what is being made, published by a rename

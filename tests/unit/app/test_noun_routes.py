@@ -11,7 +11,7 @@ from PIL import Image
 from ended import checkpoint_file
 from worker.contract.checkpoints import LearntClasses
 from worker.contract.queues import QueueName
-from worker.contract.requests import DatasetRequest, EvaluationRequest, GenerationRequest, TrainingRequest
+from worker.contract.requests import DatasetRequest, EvaluationRequest, GenerationRequest, StudyRequest, TrainingRequest
 from worker.contract.resources import Kind, Status
 
 
@@ -290,6 +290,7 @@ class TestSystem:
             ("/v1/trainings", TrainingRequest),
             ("/v1/generations", GenerationRequest),
             ("/v1/evaluations", EvaluationRequest),
+            ("/v1/studies", StudyRequest),
         ],
     )
     def test_shows_examples_that_are_valid(self, http, path, request_model):

@@ -1,0 +1,1 @@
+"""The parts of an augmentation study: do synthetic images help a classifier?"""
