@@ -16,7 +16,7 @@ from worker.contract.resources import Kind, rfc3339
 LOGGER = "ragan.audit"
 
 _PATH = re.compile(rf"/v1/(?:{'|'.join(kind.collection for kind in Kind)})(?:/(?P<resource>[^/]+)(?:/(?P<below>.+))?)?")
-_ARTEFACT = re.compile(r"images|results|.+\.(?:png|gif|csv|npz|md|html)")
+_ARTEFACT = re.compile(r"images|results|.+\.(?:png|svg|gif|csv|npz|md|html)")
 """What of a resource is images, or tells of patients, or ends a blind reading: metrics and lists of steps do not."""
 
 _POSTED = {"cancel": "cancel", "resume": "resume", "readers": "enrol"}

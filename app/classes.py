@@ -1,6 +1,6 @@
-"""Checks which classes a training is to learn, or to be kept to, as far as a dataset's counts tell."""
+"""Checks which classes a training or study is to learn, or to be kept to, as far as a dataset's counts tell."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from worker.contract.errors import FieldError
 from worker.contract.requests import ClassChoice
@@ -28,13 +28,22 @@ def complete_classes(
     """
     if choice is None:
         return ClassChoice() if family.takes_labels else None
+    if (names := known_classes(choice, counts)) is not None and family.takes_labels:
+        check_number(family.family, names)
+    return choice
+
+
+def known_classes(choice: ClassChoice, counts: Mapping[str, Mapping[str, int]]) -> Sequence[str] | None:
+    """The classes that a choice means; None where that are lists of findings, of which counts do not tell.
+
+    InvalidRequest if the dataset does not have one of them.
+    """
     known = counts["label"] if choice.by == "labels" else counts[choice.by]
     if choice.only is not None:
         wrong = _wrong_findings(choice.only, known) if choice.by == "labels" else _wrong_values(choice.only, known)
         refuse(wrong)
-    if family.takes_labels and (choice.only is not None or choice.by != "labels"):
-        check_number(family.family, choice.only or tuple(known))
-    return choice
+        return choice.only
+    return None if choice.by == "labels" else tuple(known)
 
 
 def _wrong_values(names: tuple[str, ...], known: Collection[str]) -> Iterator[FieldError]:

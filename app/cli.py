@@ -13,6 +13,7 @@ import click
 from app.failures import explained
 from app.key_verbs import keys
 from app.reading_verbs import READING_VERBS
+from app.study_verb import study
 from app.verbs import VERBS
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 def main() -> None:
     """Synthetic radiology images as a service: select a cohort, train a GAN, draw images.
 
-    The verbs sources, models, select, train, resume, generate, evaluate, reader-study, readings, status and cancel
-    speak to the service at RAGAN_URL (default http://127.0.0.1:8000), with the API key in RAGAN_API_KEY. Exit codes: 0
-    done, 1 refused or failed, 2 wrong usage, 3 no service there.
+    The verbs sources, models, select, train, resume, generate, evaluate, study, reader-study, readings, status and
+    cancel speak to the service at RAGAN_URL (default http://127.0.0.1:8000), with the API key in RAGAN_API_KEY. Exit
+    codes: 0 done, 1 refused or failed, 2 wrong usage, 3 no service there.
     """
 
 
@@ -144,7 +145,7 @@ def demo(folder: Path | None, output: Path, steps: int) -> None:
     run_demo(folder, output, steps)
 
 
-for verb in (*VERBS, *READING_VERBS, keys):
+for verb in (*VERBS, study, *READING_VERBS, keys):
     main.add_command(verb)
 
 

@@ -180,6 +180,16 @@ class Client:
         """How well the readers of a study could tell, those who have answered every image."""
         return self._json("GET", f"{_path(_id(study))}/results")
 
+    def study(
+        self, dataset: Resource | str, *, wait: bool = True, on_progress: OnProgress | None = None, **request: Any
+    ) -> Resource:
+        """Find out whether synthetic images help a classifier; keywords are the fields of `POST /v1/studies`."""
+        return self._submit(Kind.STUDY, {"dataset": _id(dataset), **request}, wait, on_progress)
+
+    def study_plan(self, dataset: Resource | str, **request: Any) -> dict[str, Any]:
+        """What `study` would take: generators, classifiers, images by fold and class, bytes."""
+        return self._dry_run(Kind.STUDY, {"dataset": _id(dataset), **request})
+
     def get(self, resource: Resource | str) -> Resource:
         """A resource as it is now."""
         return self._json("GET", _path(_id(resource)))

@@ -175,6 +175,56 @@ def _with_interval(estimate: dict[str, Any] | None) -> str:
     return f"{estimate['value']:.2f} ({estimate['low']:.2f} to {estimate['high']:.2f})"
 
 
+def study_plan_table(plan: dict[str, Any]) -> Table:
+    """What a study would take, and how many images of each class there are in its folds."""
+    title = (
+        f"{plan['generators']} generators, {plan['generator_steps']:,} steps\n"
+        f"{plan['classifiers']} classifiers, {plan['bytes'] / 2**20:,.1f} MiB"
+    )
+    table = Table("fold", "part", *plan["classes"], title=title)
+    for place, fold in enumerate(plan["folds"], start=1):
+        for part, images in fold.items():
+            table.add_row(str(place), part, *(f"{images[name]:,}" for name in plan["classes"]))
+        table.add_section()
+    return table
+
+
+def study_report(result: dict[str, Any]) -> Iterator[RenderableType]:
+    """The arms beside each other, whether they differ, and what to know before any of it is repeated."""
+    table = Table(
+        "arm", "synthetic of each class", title=f"{result['images']:,} images of {result['patients']:,} patients"
+    )
+    for heading in ("accuracy", "balanced accuracy", "AUC", "validation"):
+        table.add_column(heading, justify="right")
+    for arm in result["arms"]:
+        test = arm["test"]
+        amounts = dict.fromkeys(f"{choice['amount']:,}" for choice in arm["chosen"])
+        shown = (test["accuracy"], test["balanced_accuracy"], test["auc"], arm["validation"]["balanced_accuracy"])
+        table.add_row(arm["arm"], " ".join(amounts), *map(_interval, shown))
+    yield table
+    if result["comparisons"]:
+        compared = Table("second less first", title="Differences of accuracy on test")
+        for heading in ("difference", "p, adjusted"):
+            compared.add_column(heading, justify="right")
+        for pair in result["comparisons"]:
+            compared.add_row(
+                f"{pair['second']} less {pair['first']}",
+                f"{pair['difference']:+.3f}",
+                f"{pair['adjusted_p_value']:.3g}",
+            )
+        yield compared
+    if result["missing"]:
+        yield Text(f"{len(result['missing'])} classifiers had not been taught when it was cancelled.")
+    for caveat in result["caveats"]:
+        yield Text(f"• {caveat}")
+
+
+def _interval(found: dict[str, float] | None) -> str:
+    if found is None:
+        return ""
+    return f"{found['estimate']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+
+
 def _add_figures(table: Table, shown: Iterable[Figure]) -> None:
     for figure in shown:
         table.add_row(Text(figure.name), number(figure.value), number(figure.floor), figure.meaning)

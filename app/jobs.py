@@ -21,7 +21,7 @@ from worker.contract.resources import Kind, Live, RequestRecord, Resource, Statu
 from worker.contract.store import Store
 
 MADE_FROM: Mapping[Kind, tuple[Kind, ...]] = {
-    Kind.DATASET: (Kind.TRAINING,),
+    Kind.DATASET: (Kind.TRAINING, Kind.STUDY),
     Kind.TRAINING: (Kind.GENERATION, Kind.EVALUATION, Kind.READER_STUDY),
 }
 """What needs what: a resource cannot go while others were made from it."""

@@ -27,6 +27,7 @@ from app.routes import (
     models,
     reader_studies,
     sources,
+    studies,
     system,
     trainings,
 )
@@ -96,7 +97,7 @@ def create_app(settings: Settings, policy: Policy = Policy.IF_THERE_IS_A_FILE) -
     app.add_middleware(SecurityHeaders)
     app.add_middleware(MeasuredRequests, metrics=metrics)
     errors.install(app)
-    for noun in (sources, datasets, models, trainings, generations, evaluations, reader_studies, system):
+    for noun in (sources, datasets, models, trainings, generations, evaluations, studies, reader_studies, system):
         app.include_router(noun.router, dependencies=[Depends(access.only_its_owner_changes_it)])
     app.include_router(blind_reading.router)  # who answers is no owner
     for kind in Kind:

@@ -15,6 +15,7 @@ EVENT_STREAM = "text/event-stream"
 ZIP = "application/zip"
 NPZ = "application/x-npz"
 PNG = "image/png"
+SVG = "image/svg+xml"
 GIF = "image/gif"
 
 

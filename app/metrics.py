@@ -156,10 +156,12 @@ class _Standing(Collector):
         return family
 
     def _images_per_unit(self, resource_id: str, unit: str) -> int:
-        """Images behind a unit of progress: real ones, for the steps of a training."""
+        """Images behind a unit of progress: real ones, for the steps of a training or of a study's generator."""
         if unit != "steps":
             return int(unit == "images")
         request = self._store.read_request(resource_id).request
+        if Kind.of(resource_id) is Kind.STUDY:
+            request = request["generator"]
         return int(request["batch_size"] * request["model"]["hyperparameters"].get("d_steps", 1))
 
     def _free_bytes(self) -> int | None:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from threading import Thread
-from typing import cast
+from typing import Any, cast
 
 from redis import Redis
 from redis.client import Pipeline
@@ -34,13 +34,14 @@ MEASURED = "ragan:stored"
 MEASURING_SECONDS = 24 * 3600
 TOTAL = "total"
 """Among the sizes of an owner's resources, their sum."""
-SIZE_FIELDS: Mapping[Kind, tuple[str, str]] = {
-    Kind.TRAINING: ("steps", "steps"),
-    Kind.GENERATION: ("images", "count"),
-    Kind.EVALUATION: ("images", "count"),
-    Kind.READER_STUDY: ("images", "count"),
+SIZE_FIELDS: Mapping[Kind, Mapping[str, str]] = {
+    Kind.TRAINING: {"steps": "steps"},
+    Kind.GENERATION: {"images": "count"},
+    Kind.EVALUATION: {"images": "count"},
+    Kind.STUDY: {"steps": "generator/steps", "images": "amounts"},
+    Kind.READER_STUDY: {"images": "count"},
 }
-"""The quota that bounds a single request of a kind, and the field that it bounds."""
+"""The quotas that bound a single request of a kind, and the field that each bounds: of a list, its largest number."""
 
 _KEEP_SIZE = """
 local before = redis.call('HGET', KEYS[1], ARGV[2]) or 0
@@ -167,16 +168,22 @@ class Admission:
 
 
 def _check_size(record: RequestRecord, owner: str, quotas: Quotas) -> None:
-    if record.kind not in SIZE_FIELDS:
-        return
-    name, field = SIZE_FIELDS[record.kind]
-    asked, limit = record.request[field], getattr(quotas, name)
-    if limit is not None and asked > limit:
-        detail = (
-            f"The quota `{name}` of the key {owner!r} allows {limit:,} in one {record.kind.noun}, and this asks for "
-            f"{asked:,}: ask for less, or for a higher quota."
-        )
-        raise AboveQuota(detail, errors=[FieldError(pointer=f"#/{field}", detail=detail)])
+    of_what = "generator of a study" if record.kind is Kind.STUDY else record.kind.noun
+    for name, field in SIZE_FIELDS.get(record.kind, {}).items():
+        asked, limit = _largest(record.request, field), getattr(quotas, name)
+        if limit is not None and asked > limit:
+            detail = (
+                f"The quota `{name}` of the key {owner!r} allows {limit:,} in one {of_what}, and this asks for "
+                f"{asked:,}: ask for less, or for a higher quota."
+            )
+            raise AboveQuota(detail, errors=[FieldError(pointer=f"#/{field}", detail=detail)])
+
+
+def _largest(request: Mapping[str, Any], field: str) -> int:
+    value: Any = request
+    for name in field.split("/"):
+        value = value[name]
+    return max(value) if isinstance(value, list) else int(value)
 
 
 def _jobs_refusals(owner: str, used: int, limit: int | None) -> Iterable[QuotaUsedUp]:

@@ -35,13 +35,23 @@ def save_evaluation(client: "Client", evaluation: dict[str, Any], folder: Path) 
         click.echo(f"saved {saved}", err=True)
 
 
+def save_study(client: "Client", study: dict[str, Any], folder: Path) -> None:
+    """The curve and every table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, path in study["links"].items():
+        if name.startswith("curve") or name.endswith("_table"):
+            click.echo(f"saved {client.download(path, folder / path.rpartition('/')[2])}", err=True)
+
+
 def show_resource(resource: dict[str, Any], as_json: bool) -> None:
-    """Print a resource, and what an evaluation has found in words."""
-    from app.display import evaluation_report, resource_table
+    """Print a resource, and what an evaluation or a study has found in words."""
+    from app.display import evaluation_report, resource_table, study_report
+
+    reports = {"evaluation": evaluation_report, "study": study_report}
 
     def report() -> list[Any]:
-        evaluated = resource["kind"] == "evaluation" and resource["result"]
-        return [resource_table(resource), *(evaluation_report(resource["result"]) if evaluated else ())]
+        in_words = reports.get(resource["kind"])
+        return [resource_table(resource), *(in_words(resource["result"]) if in_words and resource["result"] else ())]
 
     show(resource, as_json, report)
 

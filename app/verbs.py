@@ -193,7 +193,7 @@ def train(
     hyperparameters = dict(setting(each) for each in settings)
     with _client() as client:
         request: dict[str, Any] = {
-            "family": family or _fitting_family(client, dataset),
+            "family": family or fitting_family(client, dataset),
             "preset": preset,
             "hyperparameters": hyperparameters,
             "steps": steps,
@@ -339,7 +339,7 @@ def evaluate(
 @as_json_option
 @explained
 def status(resource: str, wait: bool, as_json: bool) -> None:
-    """Show how a dataset, training, generation, evaluation or reader study is doing."""
+    """Show how a dataset, training, generation, evaluation, study or reader study is doing."""
     with _client() as client:
         if wait:
             run_job("wait", as_json, lambda bar: client.wait(resource, on_progress=bar))
@@ -378,7 +378,7 @@ def _client() -> "Client":
     return Client()
 
 
-def _fitting_family(client: "Client", dataset: str) -> str | None:
+def fitting_family(client: "Client", dataset: str) -> str | None:
     """The first family without labels that makes images of the dataset's size; None, the service's default, if none."""
     image_size = client.get(dataset)["request"]["image_size"]
     unlabelled = (each for each in client.models() if not each["takes_labels"])

@@ -75,6 +75,9 @@ class Unheard:
     def should_stop(self) -> bool:
         return False
 
+    def canceled(self) -> bool:
+        return False
+
 
 class Preparation:
     """Runs the stage on sources below one folder."""

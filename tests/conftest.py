@@ -16,9 +16,10 @@ from worker.contract.store import Store
 
 @dataclass
 class RecordingReporter:
-    """Keeps what a stage reports, and tells it to stop once there are `stop_after` reports."""
+    """Keeps what a stage reports, and tells it to stop once there are `stop_after` reports, for good or not."""
 
     stop_after: int | None = None
+    is_canceled: bool = True
     reports: list[Progress] = field(default_factory=list)
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
@@ -30,6 +31,9 @@ class RecordingReporter:
 
     def should_stop(self) -> bool:
         return self.stop_after is not None and len(self.reports) >= self.stop_after
+
+    def canceled(self) -> bool:
+        return self.is_canceled
 
 
 class RecordedContext(JobContext):

@@ -11,7 +11,22 @@ from worker.contract.checkpoints import NO_CLASSES, RECORD_FILE, CheckpointRecor
 from worker.contract.readings import IMAGES, TRUTH, ImageTruth, Truth
 from worker.contract.requests import ReaderStudyRequest
 from worker.contract.resources import Kind, Manifest, RequestRecord, Status
-from worker.contract.results import BestCheckpoint, EvaluationResult, FeatureInfo, Measurement, ReaderStudyResult
+from worker.contract.results import (
+    BestCheckpoint,
+    EvaluationResult,
+    FeatureInfo,
+    Interval,
+    Measurement,
+    MissingCell,
+    ReaderStudyResult,
+    StudyArmResult,
+    StudyChoice,
+    StudyComparison,
+    StudyFold,
+    StudyPoint,
+    StudyResult,
+    StudyScores,
+)
 from worker.contract.store import Store
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -76,6 +91,46 @@ def evaluation_result() -> dict[str, Any]:
     return result.model_dump(mode="json")
 
 
+def study_result() -> dict[str, Any]:
+    """What a study of 40 images in two classes found: no gain, and one arm that was cancelled."""
+    of_each = {"Mass": 6, "Nodule": 6}
+    scores = StudyScores(
+        images=40,
+        accuracy=Interval(estimate=0.75, low=0.6, high=0.875),
+        balanced_accuracy=Interval(estimate=0.72, low=0.55, high=0.86),
+        auc=None,
+        sensitivity={"Mass": Interval(estimate=0.6, low=0.4, high=0.8), "Nodule": None},
+        specificity={"Mass": Interval(estimate=0.9, low=0.7, high=1.0), "Nodule": None},
+        confusion=((12, 8), (2, 18)),
+    )
+    result = StudyResult(
+        classes=("Mass", "Nodule"),
+        images=40,
+        patients=30,
+        folds=(StudyFold(train={"Mass": 8, "Nodule": 8}, validation=of_each, test=of_each),),
+        arms=(
+            StudyArmResult(
+                arm="real", chosen=(StudyChoice(fold=1, amount=0, threshold=0.5),), validation=scores, test=scores
+            ),
+        ),
+        comparisons=(
+            StudyComparison(
+                first="real",
+                second="real_synthetic",
+                difference=-0.025,
+                p_value=0.625,
+                adjusted_p_value=1.0,
+                test="permutation",
+            ),
+        ),
+        curve=(StudyPoint(arm="real", amount=0, validation=scores, test=scores),),
+        missing=(MissingCell(fold=1, arm="synthetic", amount=500),),
+        caveats=("Few patients are tested on of Mass (20): intervals are wide.",),
+        seconds=61.5,
+    )
+    return result.model_dump(mode="json")
+
+
 def dataset_result(train: int, validation: int = 0) -> dict[str, Any]:
     """What is told of a dataset of so many images, as far as others ask: all of them show a mass."""
     images = train + validation
@@ -86,7 +141,7 @@ def dataset_result(train: int, validation: int = 0) -> dict[str, Any]:
         "age_decade": {"30-39": images},
         "split": {"train": train, "validation": validation, "test": 0},
     }
-    return {"images": images, "sha256": "0" * 64, "counts": counts}
+    return {"images": images, "patients": images, "sha256": "0" * 64, "counts": counts}
 
 
 def write_ended(

@@ -31,6 +31,9 @@ from worker.contract.requests import (
     GenerationRequest,
     ModelChoice,
     ReaderStudyRequest,
+    StudyClassifier,
+    StudyGenerator,
+    StudyRequest,
     TrackedMetric,
     TrainingRequest,
     Where,
@@ -42,6 +45,8 @@ from worker.contract.results import (
     FamilyDescription,
     GenerationResult,
     ReaderStudyResult,
+    StudyForecast,
+    StudyResult,
     TrainingForecast,
     TrainingResult,
 )
@@ -61,6 +66,7 @@ BODIES: Mapping[str, type[BaseModel]] = {
     "/v1/reader-studies": ReaderStudyRequest,
     f"/v1/reader-studies/{STUDY}/readers": Enrolment,
     f"PUT /v1/reader-studies/{STUDY}/readers/{READER}/answers/0": Answer,
+    "/v1/studies": StudyRequest,
 }
 FIELDS: Mapping[tuple[str, str], type[BaseModel]] = {
     ("Datasets", "field"): DatasetRequest,
@@ -72,6 +78,9 @@ FIELDS: Mapping[tuple[str, str], type[BaseModel]] = {
     ("Balancing a dataset", "field of a class"): ClassDraw,
     ("Evaluations", "field"): EvaluationRequest,
     ("Reader studies", "field"): ReaderStudyRequest,
+    ("Studies", "field"): StudyRequest,
+    ("Studies", "field of `generator`"): StudyGenerator,
+    ("Studies", "field of `classifier`"): StudyClassifier,
     ("Models", "hyper-parameter"): CommonHyperparameters,
 }
 """Whose fields a table lists, by section and header."""
@@ -88,6 +97,8 @@ EXAMPLES: Mapping[str, type[BaseModel]] = {
     "Reader studies": ReaderStudyResult,
     "Blind reading": ReaderView,
     "How well readers could tell": ReadingResults,
+    "Studies": StudyResult,
+    "The plan of a study": StudyForecast,
     "System": WorkerInfo,
 }
 """What the one JSON example of a section is an example of."""

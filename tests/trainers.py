@@ -28,16 +28,24 @@ def noise(image_size: int, count: int = 10) -> NDArray[np.uint8]:
 
 
 def labelled_dataset(
-    folder: Path, images: NDArray[np.uint8], labels: Sequence[str], splits: Sequence[str] | None = None
+    folder: Path,
+    images: NDArray[np.uint8],
+    labels: Sequence[str],
+    splits: Sequence[str] | None = None,
+    patients: Sequence[int] | None = None,
 ) -> Dataset:
-    """Images (N, S, S) whose findings, joined with |, are in an items.csv; all for training unless it is said."""
-    parts = splits or ["train"] * len(images)
+    """Images (N, S, S) whose findings, joined with |, are in an items.csv.
+
+    All are for training, and each of another patient, unless it is said.
+    """
+    parts, whose = splits or ["train"] * len(images), patients or range(len(images))
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ITEMS).open("w", newline="") as file:
         writer = csv.DictWriter(file, ITEM_COLUMNS, restval="")
         writer.writeheader()
-        for index, (findings, part) in enumerate(zip(labels, parts, strict=True)):
-            writer.writerow({"labels": findings, "view": "PA", "sex": "F", "split": part, "index": index})
+        for index, (findings, part, patient) in enumerate(zip(labels, parts, whose, strict=True)):
+            item = {"labels": findings, "patient": patient, "view": "PA", "sex": "F", "split": part, "index": index}
+            writer.writerow(item)
     return Dataset(folder, images, np.array([SPLITS.index(part) for part in parts], np.uint8))
 
 

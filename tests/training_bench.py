@@ -39,6 +39,9 @@ class Watcher:
     def should_stop(self) -> bool:
         return ("snapshot", {"step": self.stop_at}) in self.events
 
+    def canceled(self) -> bool:
+        return False
+
     def steps_of(self, kind: str) -> list[int]:
         return [data["step"] for name, data in self.events if name == kind]
 

@@ -45,11 +45,7 @@ def save_checkpoint(
         OSError: the disk is full, or does not work.
     """
     made = context.scratch / "checkpoint"
-    made.mkdir()
-    try:
-        state.write(str(made / STATE))
-    except tf.errors.ResourceExhaustedError as error:  # TensorFlow's word for a full disk
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(made)) from error
+    write_state(state, made)
     complete = CheckpointRecord(
         **record,
         created_at=clock(),
@@ -62,6 +58,20 @@ def save_checkpoint(
         if not old.best:
             context.store.withdraw(context.resource_id, checkpoint_name(old.step))
     return complete
+
+
+def write_state(state: tf.train.Checkpoint, made: Path) -> None:
+    """Write a state into a new folder; OSError if the disk is full, or does not work."""
+    made.mkdir()
+    try:
+        state.write(str(made / STATE))
+    except tf.errors.ResourceExhaustedError as error:  # TensorFlow's word for a full disk
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(made)) from error
+
+
+def read_state(state: tf.train.Checkpoint, kept: Path) -> None:
+    """Read all of a state from its folder."""
+    state.read(str(kept / STATE)).assert_consumed()
 
 
 def restore_checkpoint(state: tf.train.Checkpoint, training: Path, step: int) -> None:

@@ -41,6 +41,9 @@ Images = NDArray[np.uint8]
 Classes = NDArray[np.integer[Any]]
 """(N,), from 0 up."""
 Optimizer = Literal["sgd", "adam"]
+Change = Callable[[Images, NDArray[np.int64], Generator], Images]
+"""Gives the images of a batch (B, S, S) as they are to be seen this time: from them, from their places (B,) among those
+that are learnt from, and by what is drawn."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ def fit(
     seed: int,
     recipe: Recipe = PAPER,
     validation: tuple[Images, Classes] | None = None,
+    change: Change | None = None,
     on_epoch: Callable[[Epoch], None] = lambda _: None,
 ) -> Classifier:
     """Teach a network from the start. On a CPU the same arguments give the same weights, bit for bit.
@@ -125,6 +129,7 @@ def fit(
         seed: of the initial weights, the order of images, dropout and oversampling.
         recipe: how it is taught.
         validation: other images and their classes, for the losses that `patience` goes by.
+        change: what images are put through each time they are learnt from; None: they are taken as they are.
         on_epoch: called after each epoch; what it raises ends the training.
 
     Raises:
@@ -147,7 +152,7 @@ def fit(
     if recipe.patience is not None:
         callbacks.append(best)
     seat.network.fit(
-        _Batches(images, classes, greys, recipe, np.random.default_rng(seed)),
+        _Batches(images, classes, greys, recipe, seed, change),
         epochs=recipe.epochs,
         shuffle=False,  # the batches are other ones in each epoch as it is
         validation_data=None if validation is None else _Batches(*validation, greys, PAPER),
@@ -225,17 +230,26 @@ class _GreyValues:
 
 
 class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no types
-    """The batches of an epoch, each image with its class and its weight; drawn anew for the next if there is chance."""
+    """The batches of an epoch, each image with its class and its weight; drawn anew for the next if there is a seed."""
 
     def __init__(
-        self, images: Images, classes: Classes, greys: _GreyValues, recipe: Recipe, chance: Generator | None = None
+        self,
+        images: Images,
+        classes: Classes,
+        greys: _GreyValues,
+        recipe: Recipe,
+        seed: int | None = None,
+        change: Change | None = None,
     ) -> None:
         super().__init__()
         self._images = images
         self._classes = classes
         self._greys = greys
         self._recipe = recipe
-        self._chance = chance
+        self._seed = seed
+        self._chance = None if seed is None else np.random.default_rng(seed)
+        self._change = change
+        self._epoch = 0
         counts = np.bincount(classes)
         shares = len(classes) / (np.count_nonzero(counts) * np.maximum(counts, 1))
         self._weights = np.where(recipe.balance == "weights", shares[classes], 1.0).astype(np.float32)
@@ -247,9 +261,15 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no t
     def __getitem__(self, batch: int) -> tuple[NDArray[np.float32], Classes, NDArray[np.float32]]:
         first = batch * self._recipe.batch_size
         rows = np.sort(self._order[first : first + self._recipe.batch_size])
-        return self._greys.standardised(self._images[rows]), self._classes[rows], self._weights[rows]
+        images = self._images[rows]
+        if self._change is not None:
+            # By the batch's place alone: Keras also looks at batches before the first epoch, and ahead of time.
+            of_batch = np.random.Philox(key=[self._seed or 0, self._epoch], counter=[0, 0, 0, batch])
+            images = self._change(images, rows, Generator(of_batch))
+        return self._greys.standardised(images), self._classes[rows], self._weights[rows]
 
     def on_epoch_end(self) -> None:
+        self._epoch += 1
         self._order = self._drawn()
 
     def _drawn(self) -> NDArray[np.int64]:

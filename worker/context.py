@@ -27,6 +27,8 @@ class Reporter(Protocol):
 
     def should_stop(self) -> bool: ...
 
+    def canceled(self) -> bool: ...
+
 
 class StopRequested(Exception):
     """Raised by a stage that was told to stop, with the result so far if there is one worth keeping."""
@@ -106,6 +108,10 @@ class JobContext:
     def should_stop(self) -> bool:
         """Whether to stop at the next safe point; cheap enough to ask every step."""
         return self._reporter.should_stop()
+
+    def canceled(self) -> bool:
+        """Whether it is told to stop for good, so that what there is will be all; else another attempt goes on."""
+        return self._reporter.canceled()
 
     def _rate(self) -> float | None:
         (began, first), (now, last) = self._seen[0], self._seen[-1]

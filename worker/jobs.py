@@ -35,6 +35,7 @@ from worker.contract.requests import (
     EvaluationRequest,
     GenerationRequest,
     ReaderStudyRequest,
+    StudyRequest,
     TrainingRequest,
 )
 from worker.contract.resources import Live, Progress, RequestRecord, Status
@@ -123,6 +124,19 @@ def prepare_reader_study(resource_id: str, run: int) -> Retry | None:
     return _attempt(resource_id, run, stage)
 
 
+def study_augmentation(resource_id: str, run: int) -> Retry | None:
+    """Find out whether synthetic images help a classifier, from where an earlier attempt was."""
+
+    def stage(record: RequestRecord, context: JobContext) -> BaseModel:
+        from worker.dataset import Dataset
+        from worker.stages.study import study
+
+        request = StudyRequest.model_validate(record.request)
+        return study(request, Dataset.open(context.store.folder(request.dataset)), context)
+
+    return _attempt(resource_id, run, stage)
+
+
 def describe_training(request: dict[str, Any]) -> dict[str, Any]:
     """What a training would take: `{"result": …}`, or `{"error": …}` with the problem. Nothing of it is kept."""
     from worker.dataset import Dataset
@@ -130,11 +144,24 @@ def describe_training(request: dict[str, Any]) -> dict[str, Any]:
 
     settings, store, _ = _environment()
     training = TrainingRequest.model_validate(request)
+    return _answer(lambda: foresee(training, Dataset.open(store.folder(training.dataset)), settings))
+
+
+def describe_study(request: dict[str, Any]) -> dict[str, Any]:
+    """What a study would take, as for a training."""
+    from worker.dataset import Dataset
+    from worker.study.plan import forecast
+
+    _, store, _ = _environment()
+    study = StudyRequest.model_validate(request)
+    return _answer(lambda: forecast(study, Dataset.open(store.folder(study.dataset))))
+
+
+def _answer(work_out: Callable[[], BaseModel]) -> dict[str, Any]:
     try:
-        forecast = foresee(training, Dataset.open(store.folder(training.dataset)), settings)
+        return {"result": work_out().model_dump(mode="json")}
     except RaganError as error:
         return {"error": error.problem().model_dump(mode="json")}
-    return {"result": forecast.model_dump(mode="json")}
 
 
 class _RedisReporter:

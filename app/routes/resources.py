@@ -61,6 +61,14 @@ LINKS: dict[Kind, dict[str, str]] = {
         "results": "results",
         "results_table": "results.csv",
     },
+    Kind.STUDY: {
+        "curve": "curve.png",
+        "curve_svg": "curve.svg",
+        "arms_table": "tables/arms.csv",
+        "comparisons_table": "tables/comparisons.csv",
+        "curve_table": "tables/curve.csv",
+        "predictions_table": "tables/predictions.csv",
+    },
 }
 """What hangs below a kind of resource, beside what hangs below all of them."""
 

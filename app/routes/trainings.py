@@ -62,7 +62,7 @@ async def create_training(
     """Queue a training; its hyper-parameters are checked against the family's schema and filled in."""
     if dry_run:
         complete = await run_in_threadpool(_complete, use, request)
-        expected = await forecast(complete, redis=use.redis, streams=use.streams)
+        expected = await forecast(complete, TrainingForecast, redis=use.redis, streams=use.streams)
         body = TrainingDryRun(request=complete, result=expected)
         return JSONResponse(body.model_dump(mode="json"))
     completing = partial(_complete, use, request)

@@ -25,8 +25,8 @@ from app.embedded_redis import EmbeddedRedis
 from app.errors import ProblemDetails
 from app.main import create_app
 from drawn import draw_nih_folder, nih_rows
-from ended import NOW, checkpoint_file, dataset_result, evaluation_result, write_ended, write_reader_study
-from worker.contract.requests import DatasetRequest, EvaluationRequest, GenerationRequest, TrainingRequest
+from ended import NOW, checkpoint_file, dataset_result, evaluation_result, study_result, write_ended, write_reader_study
+from worker.contract.requests import DatasetRequest, EvaluationRequest, GenerationRequest, StudyRequest, TrainingRequest
 from worker.contract.resources import Kind
 from worker.contract.results import FamilyDescription
 from worker.contract.settings import Settings
@@ -127,6 +127,13 @@ def write_evaluation(store: Store, training: str) -> str:
     )
 
 
+def write_study(store: Store, dataset: str) -> str:
+    tables = ("arms", "comparisons", "curve", "predictions")
+    files = {"curve.png": PICTURE, "curve.svg": b"<svg/>"} | {f"tables/{name}.csv": b"arm\n" for name in tables}
+    request = StudyRequest(dataset=dataset).model_dump(mode="json")
+    return with_files(store, write_ended(store, Kind.STUDY, request, study_result()), files)
+
+
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
     root = tmp_path_factory.mktemp("service")
@@ -162,6 +169,7 @@ def there(app: FastAPI) -> dict[str, str]:
         "evaluations": write_evaluation(store, training),
         "reader-studies": study,
         "reader_id": BlindReading(store, study).enrol("Ada").id,
+        "studies": write_study(store, dataset),
         "dataset": dataset,
         "training": training,
         "source": "clinic",
@@ -171,6 +179,7 @@ def there(app: FastAPI) -> dict[str, str]:
         "step": "10",
         "index": "1",
         "place": "0",
+        "table": "arms",
     }
 
 

@@ -63,6 +63,12 @@ class InvalidRequest(RaganError):
         """The error for a single field; `pointer` as in `#/where/age/min`."""
         return cls(detail, errors=[FieldError(pointer=pointer, detail=detail)])
 
+    def below(self, pointer: str) -> Self:
+        """The same of a request that is part of another one, where it has this pointer, as in `#/generator`."""
+        moved = (f"{pointer}{error.pointer.removeprefix('#')}" for error in self.errors)
+        errors = [FieldError(pointer=to, detail=error.detail) for to, error in zip(moved, self.errors, strict=True)]
+        return type(self)(self.detail, errors=errors)
+
 
 class UnknownSource(InvalidRequest):
     """There is no such source."""
@@ -170,6 +176,10 @@ class NoUsableImages(RaganError):
 
 class TrainingDiverged(RaganError):
     """The training diverged."""
+
+
+class PatientLeak(RaganError):
+    """A patient who is tested on was about to be learnt from."""
 
 
 class CheckpointMissing(RaganError):

@@ -19,7 +19,7 @@ from rq.serializers import JSONSerializer
 
 from worker.contract import owners
 from worker.contract.errors import MalformedRequest, QueueUnavailable
-from worker.contract.requests import TrainingRequest
+from worker.contract.requests import StudyRequest, TrainingRequest
 from worker.contract.resources import Kind
 from worker.contract.settings import Settings
 
@@ -39,11 +39,14 @@ ROUTES: Mapping[Kind, tuple[QueueName, str]] = {
     Kind.GENERATION: (QueueName.GENERATE, "worker.jobs.generate_images"),
     Kind.EVALUATION: (QueueName.EVALUATE, "worker.jobs.evaluate_training"),
     Kind.READER_STUDY: (QueueName.EVALUATE, "worker.jobs.prepare_reader_study"),
+    Kind.STUDY: (QueueName.TRAIN, "worker.jobs.study_augmentation"),
 }
 """Where each kind's work waits, and what does it."""
 DESCRIBE_TRAINING = "worker.jobs.describe_training"
 """Answers the dry run of a training. It waits with the generations, for their worker has TensorFlow loaded."""
-ALLOWED = frozenset({DESCRIBE_TRAINING, *(function for _, function in ROUTES.values())})
+DESCRIBE_STUDY = "worker.jobs.describe_study"
+"""Answers the dry run of a study, there as well: that worker has no long jobs."""
+ALLOWED = frozenset({DESCRIBE_TRAINING, DESCRIBE_STUDY, *(function for _, function in ROUTES.values())})
 """The only functions a queue entry may name."""
 ANSWER_SECONDS = 20
 """For so long somebody waits for an answer; after it, neither question nor answer is of use."""
@@ -166,10 +169,10 @@ def enqueue(redis: Redis, kind: Kind, resource_id: str, run: int, turn: int = 0,
     owners.take_turns(redis, waiting.key, entry)
 
 
-def ask_about_training(redis: Redis, request: TrainingRequest) -> Job:
-    """Ask what a training would take, ahead of all that waits; the answer becomes the result of RQ's job."""
+def ask_about(redis: Redis, request: TrainingRequest | StudyRequest) -> Job:
+    """Ask what a training or study would take, ahead of all that waits; the answer becomes the result of RQ's job."""
     return queue(QueueName.GENERATE, redis).enqueue_call(
-        DESCRIBE_TRAINING,
+        DESCRIBE_STUDY if isinstance(request, StudyRequest) else DESCRIBE_TRAINING,
         args=(request.model_dump(mode="json"),),
         job_id=f"forecast-{uuid.uuid4().hex}",
         at_front=True,

@@ -55,6 +55,7 @@ class Kind(StrEnum):
     TRAINING = "training"
     GENERATION = "generation"
     EVALUATION = "evaluation"
+    STUDY = "study"
     READER_STUDY = "reader_study"
 
     @property
@@ -82,7 +83,7 @@ class Kind(StrEnum):
             head, _, rest = resource_id.partition("_")
             if head == place.prefix and len(rest) == ULID_LENGTH and rest.isalnum() and rest.islower():
                 return kind
-        raise NotFound(f"{resource_id!r} is not an id of RaGAN; ids look like ds_…, tr_…, gn_…, ev_… or rs_….")
+        raise NotFound(f"{resource_id!r} is not an id of RaGAN; ids look like ds_…, tr_…, gn_…, ev_…, st_… or rs_….")
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ _PLACES: Mapping[Kind, _Place] = {
     Kind.GENERATION: _Place("gn", "generations"),
     Kind.EVALUATION: _Place("ev", "evaluations"),
     Kind.READER_STUDY: _Place("rs", "reader-studies"),
+    Kind.STUDY: _Place("st", "studies"),
 }
 ULID_LENGTH = 26
 
@@ -116,7 +118,7 @@ class Progress(BaseModel):
 
 
 class Resource(BaseModel):
-    """A dataset, training, generation, evaluation or reader study, as `GET` shows it."""
+    """A dataset, training, generation, evaluation, study or reader study, as `GET` shows it."""
 
     id: str
     kind: Kind

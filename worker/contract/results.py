@@ -200,6 +200,115 @@ class ReaderStudyResult(ReaderStudyForecast):
     seconds: float
 
 
+class StudyFold(_Result):
+    """Images of each class that are learnt from, validated with and tested on, where one part is tested on."""
+
+    train: dict[str, int]
+    validation: dict[str, int]
+    test: dict[str, int]
+
+
+class StudyForecast(_Result):
+    """What a study would take: the result of its dry run."""
+
+    classes: tuple[str, ...]
+    folds: tuple[StudyFold, ...] = Field(description="One, where the dataset's own parts are taken.")
+    generators: int
+    generator_steps: int = Field(description="Over all generators.")
+    synthetic_images: int = Field(description="That they would draw, over all generators.")
+    classifiers: int = Field(description="That would be taught.")
+    bytes: int = Field(description="In the store, at the most.")
+
+
+class Interval(_Result):
+    """An estimate with its 95 % confidence interval: percentiles of a bootstrap over patients."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+class StudyScores(_Result):
+    """How well classes are told; null is what these images cannot say, such as the sensitivity of a class without any.
+
+    `confusion` has a row for each true class and a column for each class told, in the order of the study's `classes`.
+    """
+
+    images: int
+    accuracy: Interval
+    balanced_accuracy: Interval
+    auc: Interval | None = Field(
+        description="Of two classes that of the second; of more, the mean of one against rest."
+    )
+    sensitivity: dict[str, Interval | None]
+    specificity: dict[str, Interval | None]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+class StudyChoice(_Result):
+    """What was chosen on a fold's validation part, before anything was tested."""
+
+    fold: int = Field(description="From 1.")
+    amount: int = Field(description="Synthetic images of each class.")
+    threshold: float | None = Field(
+        description="From which probability on the second of two classes is told; null: the likeliest class is."
+    )
+
+
+class StudyArmResult(_Result):
+    """What came of an arm over its folds, with what was chosen in each."""
+
+    arm: str
+    chosen: tuple[StudyChoice, ...]
+    validation: StudyScores = Field(description="Of what was chosen on these very images, so that it flatters.")
+    test: StudyScores
+
+
+class StudyComparison(_Result):
+    """Whether two arms, at what was chosen, tell the same test images equally well."""
+
+    first: str
+    second: str
+    difference: float = Field(description="Of the accuracies, the second less the first.")
+    p_value: float
+    adjusted_p_value: float = Field(description="By Holm's method, over all comparisons of the study.")
+    test: str = Field(
+        examples=["mcnemar"], description="`mcnemar`, exact; `permutation` by patient where some have more images."
+    )
+
+
+class StudyPoint(_Result):
+    """A point of the curve: what an amount of synthetic images came to."""
+
+    arm: str
+    amount: int
+    validation: StudyScores
+    test: StudyScores
+
+
+class MissingCell(_Result):
+    """A classifier that had not been taught when the study was cancelled."""
+
+    fold: int
+    arm: str
+    amount: int
+
+
+class StudyResult(_Result):
+    """Whether synthetic images helped: every arm on validation and test, with what was chosen on validation alone."""
+
+    classes: tuple[str, ...]
+    images: int
+    patients: int
+    folds: tuple[StudyFold, ...]
+    arms: tuple[StudyArmResult, ...] = Field(description="Those that have a fold without a missing cell.")
+    comparisons: tuple[StudyComparison, ...] = Field(description="Over the folds that all of these arms have.")
+    curve: tuple[StudyPoint, ...]
+    missing: tuple[MissingCell, ...] = Field(description="Empty unless the study was cancelled.")
+    caveats: tuple[str, ...] = Field(description="What to know before any of it is repeated.")
+    seconds: float = Field(description="That the generators and classifiers took which are kept.")
+
+
 class FamilyDescription(_Result):
     """What a worker publishes of a family, so that the front end can offer it and check requests against it."""
 

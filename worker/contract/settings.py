@@ -16,7 +16,7 @@ class Settings(BaseSettings):
 
     sources: Path = Field(Path("sources"), description="Folder whose sub-folders are the sources.")
     store: Path = Field(
-        Path(".ragan"), description="Folder where datasets, trainings, generations and evaluations live."
+        Path(".ragan"), description="Folder where datasets, trainings, generations, evaluations and studies live."
     )
     redis_url: str | None = Field(
         None,
@@ -33,9 +33,13 @@ class Settings(BaseSettings):
     quota_running: int = Field(
         100, ge=1, description="Jobs of one API key that workers may be at at once; the others wait, and are passed."
     )
-    quota_steps: int = Field(1_000_000, ge=0, description="Steps that one training of an API key may have.")
+    quota_steps: int = Field(
+        1_000_000, ge=0, description="Steps that one training of an API key may have, or one generator of a study."
+    )
     quota_images: int = Field(
-        100_000, ge=0, description="Images that one generation, evaluation or reader study may draw."
+        100_000,
+        ge=0,
+        description="Images that one generation, evaluation or reader study may draw, or one generator of a study.",
     )
     quota_bytes: int = Field(
         100_000_000_000, ge=0, description="Bytes that what an API key has made may take up in the store."

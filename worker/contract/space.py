@@ -12,6 +12,12 @@ PNG_OVERHEAD_BYTES = 600
 """At most, of a synthetic image: what its file says of itself, and its entry in an archive."""
 LABEL_CHUNK_BYTES = 22
 """Of the part of a PNG that holds a label, beside its text."""
+CELL_OVERHEAD_BYTES = 2_000
+"""Of what a classifier of a study told, beside the probabilities."""
+PREDICTION_BYTES, PROBABILITY_BYTES = 200, 25
+"""As text, of an image and of each of its classes, in a table of predictions."""
+FIGURE_BYTES = 2_000_000
+"""Of the curve of a study as pictures, and its small tables."""
 
 
 def dataset_bytes(images: int, image_size: int) -> int:
@@ -36,6 +42,23 @@ def evaluation_bytes(image_size: int) -> int:
 def reader_study_bytes(count: int, image_size: int) -> int:
     """What the images of a reader study take, `count` of either kind; what is written of them is small beside that."""
     return 2 * count * image_size**2
+
+
+def study_bytes(*, images: int, image_size: int, classes: int, folds: int, largest_amount: int, cells: int) -> int:
+    """What a study takes at most, without the state of the generator in training.
+
+    Args:
+        images: Of all classes, each of which is validated with and tested on in one fold.
+        image_size: Pixels on a side.
+        classes: How many are told apart.
+        folds: How many there are.
+        largest_amount: Synthetic images of each class and fold.
+        cells: Classifiers of one fold.
+    """
+    synthetic = folds * classes * largest_amount * image_size**2
+    probabilities = 2 * images * classes * 8 * cells + folds * cells * CELL_OVERHEAD_BYTES
+    predictions = images * cells * (PREDICTION_BYTES + PROBABILITY_BYTES * classes)
+    return synthetic + probabilities + predictions + 3 * 8 * images * folds + FIGURE_BYTES
 
 
 def check_room(root: Path, needed: int) -> None:

@@ -6,6 +6,7 @@
 <root>/evaluations/<id>/   request.json  manifest.json  grid.png  nearest.png
 <root>/reader-studies/<id>/   request.json  manifest.json  images.npy  truth.json
     readers/<reader>/      reader.json  answers/<place>.json
+<root>/studies/<id>/       request.json  manifest.json  folds.npz  generators/  cells/  tables/  curve.png  curve.svg
 <root>/families/<name>.json
 <root>/idempotency/<day>/  what was made under an Idempotency-Key, by the key's digest; kept to the end of the next day
 <root>/.scratch/           what is being made, published by a rename

@@ -27,6 +27,26 @@ def check_number(family: str, names: Sequence[str]) -> None:
         )
 
 
+def check_told_apart(names: Sequence[str]) -> None:
+    """InvalidRequest unless the classifiers of a study can tell so many classes apart."""
+    if not FEWEST_CLASSES <= len(names) <= MOST_CLASSES:
+        raise InvalidRequest.at(
+            "#/classes",
+            f"A study tells {FEWEST_CLASSES} to {MOST_CLASSES} classes apart, and there are {len(names)}: name some "
+            "with `only`, take another field with `by`, or a dataset with more than one.",
+        )
+
+
+def check_unlabelled(family: str, *, takes_labels: bool) -> None:
+    """InvalidRequest for a study's generator of a family that takes labels."""
+    if takes_labels:
+        raise InvalidRequest.at(
+            "#/generator/model/family",
+            f"{family} learns several classes at once, and a study trains a generator of each class: take a family "
+            "without labels.",
+        )
+
+
 def labels_to_draw(asked: tuple[str, ...] | None, learnt: LearntClasses, family: str) -> tuple[str, ...] | None:
     """The labels that the images of a generation take in turn: those asked for, else all; None where there are none.
 

@@ -20,9 +20,9 @@ from app.embedded_redis import EmbeddedRedis
 from app.keys import Keyring, Quotas, Scope
 from app.main import create_app
 from drawn import draw_nih_folder, nih_rows
-from ended import NOW, checkpoint_file, dataset_result, evaluation_result, write_ended, write_reader_study
+from ended import NOW, checkpoint_file, dataset_result, evaluation_result, study_result, write_ended, write_reader_study
 from worker.contract.queues import AllowListedJob, QueueName, queue
-from worker.contract.requests import EvaluationRequest, GenerationRequest, TrainingRequest
+from worker.contract.requests import EvaluationRequest, GenerationRequest, StudyRequest, TrainingRequest
 from worker.contract.resources import Kind
 from worker.contract.results import FamilyDescription, MemoryForecast, TrainingForecast
 from worker.contract.settings import Settings
@@ -279,3 +279,16 @@ def evaluation(store: Store, training: str) -> str:
 def reader_study(store: Store, training: str) -> str:
     """A reader study of ten images of either kind, ready to be read."""
     return write_reader_study(store, training)[0]
+
+
+STUDY_TABLES = ("arms", "comparisons", "curve", "predictions")
+
+
+@pytest.fixture
+def study(store: Store, dataset: str) -> str:
+    """A study that has ended, with its curve and tables, each of which holds its own name."""
+    request = StudyRequest(dataset=dataset).model_dump(mode="json")
+    study = write_ended(store, Kind.STUDY, request, study_result(), versions={"ragan": "0.1.0"})
+    for name in ("curve.png", "curve.svg", *(f"tables/{table}.csv" for table in STUDY_TABLES)):
+        store.publish_bytes(name.encode(), study, name)
+    return study

@@ -40,7 +40,9 @@ def test_a_line_says_who_did_what_to_which_and_how_it_ended(as_key, audited):
     }
 
 
-def test_every_change_and_every_download_is_written_down(as_key, work, training, generation, evaluation, audited):
+def test_every_change_and_every_download_is_written_down(
+    as_key, work, training, generation, evaluation, study, audited
+):
     root = as_key("root", "admin")
     dataset = root.post("/v1/datasets", json=SMALL).json()["links"]["self"]
     work(QueueName.PREPARE)
@@ -57,6 +59,7 @@ def test_every_change_and_every_download_is_written_down(as_key, work, training,
     below = [f"{dataset}/{name}" for name in (*pictures, "items.csv", "images.npz")]
     below += [f"/v1/trainings/{training}/{name}" for name in ("snapshots/10.png", "snapshots.gif")]
     below += [f"/v1/evaluations/{evaluation}/{name}" for name in ("grid.png", "nearest.png", "card.md", "card.html")]
+    below += [f"/v1/studies/{study}/{name}" for name in ("curve.png", "curve.svg", "tables/predictions.csv")]
     for path in below:
         assert root.get(path).status_code == 200
     assert [(each["action"], each["path"]) for each in audited(len(below))] == [("download", path) for path in below]

@@ -9,7 +9,8 @@ from app.cli import main
 from ended import checkpoint_file, write_reader_study
 from worker.contract.checkpoints import LearntClasses
 from worker.contract.queues import QueueName
-from worker.contract.results import BestCheckpoint
+from worker.contract.requests import StudyRequest
+from worker.contract.results import BestCheckpoint, StudyForecast
 
 
 @pytest.fixture
@@ -113,7 +114,7 @@ def test_takes_a_family_with_labels_only_if_it_is_named(ragan, family, store, da
 
 
 def test_shows_what_a_training_would_take(ragan, family, dataset, forecast, monkeypatch):
-    async def foreseen(request, **_):
+    async def foreseen(request, *_, **__):
         return forecast.model_copy(update={"steps": request.steps})
 
     monkeypatch.setattr("app.routes.trainings.forecast", foreseen)
@@ -129,6 +130,53 @@ def test_evaluates_by_the_same_words_as_the_contract(ragan, training):
     arguments = [argument for field, value in chosen.items() for argument in (f"--{field}", value)]
     request = json.loads(ragan("evaluate", training, *arguments, "--no-wait", "--json").stdout)["request"]
     assert request == {"training": training} | chosen
+
+
+def test_studies_by_the_same_words_as_the_contract(ragan, family, dataset):
+    arguments = ["--folds", 3, "--arms", "real_oversampled,synthetic", "--amounts", "0,50,100", "--set", "width=0.5"]
+    arguments += ["--steps", 20, "--epochs", 3, "--optimizer", "adam", "--patience", 2, "--classical", "paper"]
+    arguments += ["--classes", "Mass", "--classes", "No Finding", "--seed", 7]
+    request = json.loads(ragan("study", dataset, *arguments, "--no-wait", "--json").stdout)["request"]
+    assert (request["folds"], request["amounts"], request["seed"]) == (3, [0, 50, 100], 7)
+    assert request["arms"] == ["real", "real_oversampled", "synthetic"]
+    assert request["classes"] == {"by": "labels", "only": ["Mass", "No Finding"]}
+    assert request["generator"]["model"]["hyperparameters"] == {"width": 0.5, "dropout": 0.0}
+    assert (request["generator"]["steps"], request["classical"]) == (20, "paper")
+    assert request["classifier"] | {"epochs": 3, "optimizer": "adam", "patience": 2} == request["classifier"]
+
+
+def test_a_study_has_the_defaults_of_the_contract(ragan, family, dataset):
+    request = json.loads(ragan("study", dataset, "--no-wait", "--json").stdout)["request"]
+    assert StudyRequest(dataset=dataset, generator={"model": request["generator"]["model"]}) == StudyRequest(**request)
+
+
+def test_shows_what_a_study_would_take(ragan, family, dataset, monkeypatch):
+    async def foreseen(*_, **__):
+        part = {"Mass": 1234, "Nodule": 56}
+        fold = {"train": part, "validation": part, "test": part}
+        counted = {"generators": 2, "generator_steps": 4000, "synthetic_images": 10, "classifiers": 18, "bytes": 2**21}
+        return StudyForecast(classes=("Mass", "Nodule"), folds=(fold,), **counted)
+
+    monkeypatch.setattr("app.routes.studies.forecast", foreseen)
+    output = ragan("study", dataset, "--dry-run").output
+    for shown in ("2 generators, 4,000 steps", "18 classifiers, 2.0 MiB", "1,234", "validation", "Nodule"):
+        assert shown in output
+
+
+def test_shows_a_study_in_words_with_its_caveats(ragan, study):
+    output = ragan("status", study).output
+    for shown in ("40 images of 30 patients", "0.750", "0.600 to 0.875", "-0.025", "real_synthetic less real"):
+        assert shown in output
+    assert "1 classifiers had not been taught" in output
+    assert "• Few patients" in output
+
+
+def test_saves_the_curve_and_the_tables_of_a_study(ragan, family, study, dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("app.client.Client.study", lambda client, *_, **__: client.get(study))
+    result = ragan("study", dataset, "--output", tmp_path / "made")
+    assert result.exit_code == 0, result.output
+    tables = {f"{name}.csv" for name in ("arms", "comparisons", "curve", "predictions")}
+    assert {file.name for file in (tmp_path / "made").iterdir()} == {"curve.png", "curve.svg", *tables}
 
 
 @pytest.mark.parametrize("verb", ["generate", "evaluate"])
@@ -183,6 +231,9 @@ def test_a_failed_job_is_a_failed_command(ragan, work):
         (["evaluate", "tr_x", "--checkpoint", "newest"], 2, "name a step, or take latest or best"),
         (["reader-study", "tr_x", "--no-wait", "--reader", "Ada"], 2, "--no-wait"),
         (["readings", "rs_x"], 1, "not an id"),
+        (["study", "ds_x", "--no-wait", "--output", "x"], 2, "--no-wait"),
+        (["study", "ds_x", "--folds", "few"], 2, "name a number, or take none"),
+        (["study", "ds_x", "--amounts", "0,many"], 2, "as in 0,500,1000"),
         (["worker", "--queue", "nonsense"], 2, "prepare"),
     ],
 )

@@ -58,6 +58,13 @@ def test_a_training_takes_its_evaluations_along(http, store, training, generatio
     assert not store.folder(evaluation).exists()
 
 
+def test_a_dataset_takes_its_studies_along(http, dataset, study):
+    refused = http.delete(f"/v1/datasets/{dataset}")
+    assert (refused.status_code, study in refused.json()["detail"]) == (409, True)
+    assert http.delete(f"/v1/datasets/{dataset}?cascade=true").status_code == 204
+    assert not {dataset, study} & left(http)
+
+
 def test_what_nothing_was_made_from_can_be_deleted_either_way(http, generation):
     assert http.delete(f"/v1/generations/{generation}?cascade=true").status_code == 204
 

@@ -23,7 +23,7 @@ def prepared(store, ended):
 
 
 @pytest.fixture
-def artefacts(prepared, training, generation, evaluation):
+def artefacts(prepared, training, generation, evaluation, study):
     """Every address that something can be downloaded from, with what to accept there."""
     return [
         (f"{prepared}/contact-sheet.png", {}),
@@ -34,6 +34,7 @@ def artefacts(prepared, training, generation, evaluation):
         *((f"/v1/generations/{generation}/images", accept) for accept in (ZIP, NPZ, GRID)),
         (f"/v1/generations/{generation}/images/299.png", {}),
         *((f"/v1/evaluations/{evaluation}/{name}", {}) for name in ("grid.png", "nearest.png", "card.md", "card.html")),
+        *((f"/v1/studies/{study}/{name}", {}) for name in ("curve.png", "curve.svg", "tables/arms.csv")),
     ]
 
 
@@ -181,6 +182,7 @@ def test_the_documentation_knows_of_parts_and_conditions(http):
         *("/v1/evaluations/{resource_id}/card.md", "/v1/evaluations/{resource_id}/card.html"),
         "/v1/reader-studies/{resource_id}/results.csv",
         "/v1/reader-studies/{resource_id}/readers/{reader_id}/images/{place}.png",
+        *("/v1/studies/{resource_id}/curve.svg", "/v1/studies/{resource_id}/tables/{table}.csv"),
     ):
         operation = document["paths"][path]["get"]
         assert {"200", "206", "304", "416"} <= operation["responses"].keys()

@@ -79,8 +79,8 @@ def test_without_a_worker_to_ask_the_answer_is_to_start_one(http, redis, family,
 def test_a_worker_that_is_busy_is_not_waited_for_without_end(http, live_worker, family, dataset, monkeypatch):
     from app.forecast import forecast
 
-    async def impatient(request, **more):
-        return await forecast(request, seconds=0.01, **more)
+    async def impatient(request, answer, **more):
+        return await forecast(request, answer, seconds=0.01, **more)
 
     monkeypatch.setattr("app.routes.trainings.forecast", impatient)
     response = http.post(DRY_RUN, json={"dataset": dataset, "model": {"family": "tiny16"}})

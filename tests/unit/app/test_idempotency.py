@@ -95,6 +95,7 @@ def test_every_kind_can_be_asked_for_again_even_where_it_could_not_be_made_any_m
         Kind.GENERATION: {"training": training},
         Kind.EVALUATION: {"training": training},
         Kind.READER_STUDY: {"training": training, "reference": "validation"},
+        Kind.STUDY: {"dataset": dataset, "generator": {"model": {"family": "tiny16"}}},
     }[kind]
     first = http.post(f"/v1/{kind.collection}", json=body, headers=KEY)
     store.withdraw(training, "checkpoints")

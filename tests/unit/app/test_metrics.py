@@ -71,13 +71,16 @@ def test_jobs_that_wait_are_counted_by_queue(http, training):
         (Kind.DATASET, QueueName.PREPARE, "prepare_dataset", "images", 2.5),
         (Kind.TRAINING, QueueName.TRAIN, "train_model", "steps", 2.5 * 64 * 3),
         (Kind.GENERATION, QueueName.GENERATE, "generate_images", "images", 2.5),
+        (Kind.STUDY, QueueName.TRAIN, "study_augmentation", "steps", 2.5 * 64 * 3),
+        (Kind.STUDY, QueueName.TRAIN, "study_augmentation", "epochs", 0),
         (Kind.DATASET, QueueName.PREPARE, "prepare_dataset", "files", None),
     ],
 )
 def test_a_job_at_work_shows_with_its_worker_and_its_speed(
     http, redis, store, live, work, monkeypatch, kind, queue, function, unit, images_per_second
 ):
-    request = {"batch_size": 64, "model": {"hyperparameters": {"d_steps": 3}}} if kind is Kind.TRAINING else {}
+    taught = {"batch_size": 64, "model": {"hyperparameters": {"d_steps": 3}}}
+    request = {Kind.TRAINING: taught, Kind.STUDY: {"generator": taught}}.get(kind, {})
     record = RequestRecord(id=kind.new_id(), kind=kind, created_at=utc_now(), request=request)
     store.write_request(record)
     live.create(record.id, record.run)

@@ -16,6 +16,7 @@ from worker.contract.requests import (
     EvaluationRequest,
     GenerationRequest,
     ReaderStudyRequest,
+    StudyRequest,
     TrainingRequest,
 )
 from worker.contract.resources import Kind, Status
@@ -311,6 +312,7 @@ class TestSystem:
             ("/v1/generations", GenerationRequest),
             ("/v1/evaluations", EvaluationRequest),
             ("/v1/reader-studies", ReaderStudyRequest),
+            ("/v1/studies", StudyRequest),
         ],
     )
     def test_shows_examples_that_are_valid(self, http, path, request_model):

@@ -87,6 +87,20 @@ def test_one_request_is_only_so_large(as_key, family, dataset, training):
         assert ben.post(path, json=body).status_code == 202
 
 
+def test_a_generator_of_a_study_is_only_as_large_as_a_training_and_a_generation(as_key, family, dataset):
+    ada = as_key("ada")
+    small = {"model": {"family": "tiny16"}, "steps": 500}
+    for generator, amounts, pointer in (
+        (small | {"steps": 501}, [0, 50], "#/generator/steps"),
+        (small, [0, 51], "#/amounts"),
+    ):
+        response = ada.post("/v1/studies", json={"dataset": dataset, "generator": generator, "amounts": amounts})
+        assert "in one generator of a study" in refused(response, "above-quota", 3600)
+        assert response.json()["errors"][0]["pointer"] == pointer
+    allowed = {"dataset": dataset, "generator": small, "amounts": [0, 50]}
+    assert ada.post("/v1/studies", json=allowed).status_code == 202
+
+
 def test_what_is_stored_counts_once_it_has_ended_and_until_it_is_deleted(as_key, work, redis):
     ada = as_key("ada", bytes=1)
     made = ada.post("/v1/datasets", json=SMALL).json()

@@ -72,6 +72,7 @@ def test_every_kind_can_be_waited_for(waiting, queued, http, kind, family, datas
         Kind.GENERATION: {"training": training},
         Kind.EVALUATION: {"training": training},
         Kind.READER_STUDY: {"training": training, "reference": "validation"},
+        Kind.STUDY: {"dataset": dataset, "generator": {"model": {"family": "tiny16"}}},
     }
     path = f"/v1/{kind.collection}"
     answer = waiting(path=path, body=bodies[kind])

@@ -118,6 +118,27 @@ def test_epochs_are_told_and_what_that_raises_ends_the_training() -> None:
     assert fitted().epochs[:1] == tuple(told[:1])
 
 
+def test_images_can_be_changed_each_time_they_are_learnt_from() -> None:
+    images, _ = striped(64, 1)
+    told: list[tuple[bool, list[int], float]] = []
+
+    def change(batch, rows, chance):
+        told.append((np.array_equal(batch, images[rows]), rows.tolist(), chance.uniform()))
+        return 255 - batch
+
+    first, again = (fitted(change=change) for _ in range(2))
+    assert all(same for same, _, _ in told)
+    half, batches = len(told) // 2, 64 // SHORT.batch_size
+    assert told[:half] == told[half:]
+    # What Keras looks at before the first epoch comes before these, and is not learnt from.
+    learnt = told[half - SHORT.epochs * batches : half]
+    for epoch in (learnt[:batches], learnt[batches:]):
+        assert sorted(row for _, rows, _ in epoch for row in rows) == list(range(64))
+    assert len({number for _, _, number in learnt}) == len(learnt)
+    np.testing.assert_array_equal(first.predict(images), again.predict(images))
+    assert (first.predict(images) != fitted().predict(images)).any()
+
+
 def test_blank_images_are_no_division_by_zero() -> None:
     blank = np.zeros((4, SIDE, SIDE), np.uint8)
     classifier = fit(blank, np.array([0, 1, 0, 1]), class_count=2, seed=0, recipe=replace(SHORT, epochs=1))

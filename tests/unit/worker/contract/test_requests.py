@@ -8,6 +8,8 @@ from worker.contract.requests import (
     EvaluationRequest,
     GenerationRequest,
     Split,
+    StudyClassifier,
+    StudyRequest,
     TrainingRequest,
     Where,
 )
@@ -45,9 +47,21 @@ def test_a_training_request_needs_only_a_dataset_and_shows_every_default():
     }
 
 
+def test_the_classifier_of_a_study_is_that_of_the_paper():
+    from worker.classifier import PAPER
+
+    asked = StudyClassifier().model_dump()
+    assert asked == {name: getattr(PAPER, name) for name in asked}
+
+
 @pytest.mark.parametrize(
     ("model", "fields", "sentence"),
     [
+        (StudyRequest, {"dataset": "ds_x", "arms": ["unreal"]}, "'real_oversampled'"),
+        (StudyRequest, {"dataset": "ds_x", "arms": ["synthetic", "synthetic"]}, "named twice"),
+        (StudyRequest, {"dataset": "ds_x", "amounts": [0, 5, 5]}, "5 follows 5: name the numbers in rising order"),
+        (StudyRequest, {"dataset": "ds_x", "amounts": [0]}, "nothing but 0, and real_synthetic"),
+        (StudyRequest, {"dataset": "ds_x", "folds": 2}, "greater than or equal to 3"),
         (AgeRange, {"min": 70, "max": 20}, r"min \(70\) is above max \(20\)"),
         (Split, {"train": 0.5, "test": 0.1}, "add up to 0.6"),
         (Split, {"train": 0.0, "test": 1.0}, "greater than 0"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from worker.contract.errors import DiskFull, StoreUnavailable
+from worker.contract.resources import Kind
 from worker.contract.shards import SHARD_IMAGES, archive_name, array_name
 from worker.contract.space import (
     check_room,
@@ -18,6 +19,7 @@ from worker.contract.space import (
     evaluation_bytes,
     generation_bytes,
     reader_study_bytes,
+    study_bytes,
     trouble,
 )
 
@@ -78,6 +80,27 @@ def test_a_generation_takes_no_more_than_foreseen(tmp_path: Path, store, job_con
     written = sum((folder / name(0)).stat().st_size for name in (array_name, archive_name))
     foreseen = generation_bytes(SHARD_IMAGES, 64, labels)
     assert 0.8 * foreseen < written <= foreseen
+
+
+def test_a_study_takes_no_more_than_foreseen(job_context) -> None:
+    from worker.contract.study_cells import Cell
+    from worker.study.folds import Fold
+    from worker.study.record import StudyRecord, Told
+
+    images, classes, folds, largest = 90, 3, 3, 40
+    context = job_context(Kind.STUDY.new_id())
+    record = StudyRecord(context)
+    places = np.arange(images)
+    parts = [(places[part != 0], places[part == 1], places[part == 0]) for part in ((places + n) % 3 for n in range(3))]
+    record.keep_folds([Fold(*each) for each in parts])
+    for fold in range(folds):
+        for code in range(classes):
+            record.keep_synthetic(fold, code, np.zeros((largest, 16, 16), np.uint8), 1.0)
+        for arm in ("real", "synthetic"):
+            told = np.zeros((images // folds, classes))
+            record.keep_told(Cell(fold, arm, 5), Told(told, told, 1.0, 1))
+    foreseen = study_bytes(images=images, image_size=16, classes=classes, folds=folds, largest_amount=largest, cells=2)
+    assert record.bytes <= foreseen - 2_000_000  # which are for pictures and tables
 
 
 @pytest.mark.parametrize("image_size", [16, 128])

@@ -30,6 +30,7 @@ class Silent:
     def report(self, progress): ...
     def emit(self, kind, data): ...
     def should_stop(self): return False
+    def canceled(self): return False
 
 def run(root, cpu_devices=1, **more):
     store = Store(Path(root))
