@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold  # type: ignore[import-untyped]  # it ships no types
 
 from worker.contract.errors import InvalidRequest
-
-FEWEST_FOLDS = 3
-"""Of two, one tests and one validates, and nothing is left to learn from."""
+from worker.contract.requests import MIN_FOLDS
 
 Codes = NDArray[np.integer[Any]]
 """(N,), the class of each image, from 0 up."""
@@ -40,7 +38,7 @@ def patient_folds(codes: Codes, patients: Patients, *, folds: int, seed: int) ->
     Args:
         codes: the class of each image; every class among them is to be learnt.
         patients: the patient of each image, who stays in one part with all images.
-        folds: how many, FEWEST_FOLDS or more.
+        folds: how many, MIN_FOLDS or more.
         seed: draws the parts, 0 to 2^32 - 1.
 
     Raises:
@@ -79,7 +77,7 @@ def _fold(parts: list[Places], number: int) -> Fold:
 
 
 def _check_numbers(codes: Codes, patients: Patients, folds: int) -> None:
-    if folds < FEWEST_FOLDS:
+    if folds < MIN_FOLDS:
         raise _refused(f"{folds} folds leave nothing to learn from beside a test and a validation part", "more folds")
     if (count := len(np.unique(patients))) < folds:
         raise _refused(f"{folds} folds need as many patients, and there are {count}")

@@ -174,7 +174,8 @@ def test_a_dry_run_shows_the_outcome_and_queues_nothing(http):
 def test_the_documentation_says_what_a_dry_run_answers(http, kind, result):
     schemas = http.get("/openapi.json").json()["components"]["schemas"]
     fields = schemas[f"{kind.title()}DryRun"]["properties"]
-    assert fields["request"] == {"$ref": f"#/components/schemas/{kind.title()}Request"}
+    # What is answered has a schema of its own where a part of a request may be said in short.
+    assert fields["request"]["$ref"].removesuffix("-Output") == f"#/components/schemas/{kind.title()}Request"
     assert fields["result"].items() >= result.items()
 
 
