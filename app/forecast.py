@@ -16,7 +16,8 @@ from app.errors import error_classes
 from app.events import BLOCK_SECONDS
 from worker.contract.errors import InternalError, NoWorkerAnswers, Problem, RaganError
 from worker.contract.queues import ANSWER_SECONDS, QueueName, ask_about
-from worker.contract.requests import StudyRequest, TrainingRequest
+from worker.contract.requests import TrainingRequest
+from worker.contract.study_requests import StudyRequest
 
 Foreseen = TypeVar("Foreseen", bound=BaseModel)
 

@@ -31,9 +31,6 @@ from worker.contract.requests import (
     GenerationRequest,
     ModelChoice,
     ReaderStudyRequest,
-    StudyClassifier,
-    StudyGenerator,
-    StudyRequest,
     TrackedMetric,
     TrainingRequest,
     Where,
@@ -51,6 +48,7 @@ from worker.contract.results import (
     TrainingResult,
 )
 from worker.contract.settings import Settings
+from worker.contract.study_requests import StudyClassifier, StudyGenerator, StudyRequest
 from worker.models.base import CommonHyperparameters
 from worker.sources.description import DESCRIPTION_FILE, Description
 from worker.sources.registry import SourceCatalog, SourceSummary

@@ -35,13 +35,13 @@ from worker.contract.requests import (
     EvaluationRequest,
     GenerationRequest,
     ReaderStudyRequest,
-    StudyRequest,
     TrainingRequest,
 )
 from worker.contract.resources import Live, Progress, RequestRecord, Status
 from worker.contract.settings import Settings
 from worker.contract.space import disk_full, trouble
 from worker.contract.store import Store
+from worker.contract.study_requests import StudyRequest
 
 SHUTDOWN = threading.Event()
 """Set by the signal handler of a worker that is told to stop; the job in hand is then handed back."""

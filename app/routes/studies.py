@@ -15,11 +15,12 @@ from app.routes.downloads import Asked, responses, send
 from app.routes.resources import OF_ANY_ADDRESS, PROBLEMS, DryRun, SentBy, Wait, check_kind, submit, submitted
 from app.services import Services, Use
 from worker.contract.errors import InvalidRequest, NotFound, WrongState
-from worker.contract.requests import SYNTHETIC_ARMS, ModelChoice, StudyRequest
+from worker.contract.requests import ModelChoice
 from worker.contract.resources import Kind, Resource
 from worker.contract.results import StudyForecast
 from worker.contract.space import check_room, study_bytes
 from worker.contract.study_cells import cells_of
+from worker.contract.study_requests import SYNTHETIC_ARMS, StudyRequest
 from worker.sources.base import SPLITS
 from worker.sources.classes import FEWEST_CLASSES, check_told_apart, check_unlabelled
 

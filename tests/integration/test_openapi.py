@@ -26,12 +26,13 @@ from app.errors import ProblemDetails
 from app.main import create_app
 from drawn import draw_nih_folder, nih_rows
 from ended import NOW, checkpoint_file, dataset_result, evaluation_result, study_result, write_ended, write_reader_study
-from worker.contract.requests import DatasetRequest, EvaluationRequest, GenerationRequest, StudyRequest, TrainingRequest
+from worker.contract.requests import DatasetRequest, EvaluationRequest, GenerationRequest, TrainingRequest
 from worker.contract.resources import Kind
 from worker.contract.results import FamilyDescription
 from worker.contract.settings import Settings
 from worker.contract.shards import archive_name, array_name, image_name
 from worker.contract.store import Store
+from worker.contract.study_requests import StudyRequest
 from worker.sources.pixels import encode_png
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]

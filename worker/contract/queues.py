@@ -19,9 +19,10 @@ from rq.serializers import JSONSerializer
 
 from worker.contract import owners
 from worker.contract.errors import MalformedRequest, QueueUnavailable
-from worker.contract.requests import StudyRequest, TrainingRequest
+from worker.contract.requests import TrainingRequest
 from worker.contract.resources import Kind
 from worker.contract.settings import Settings
+from worker.contract.study_requests import StudyRequest
 
 
 class QueueName(StrEnum):

@@ -1,7 +1,6 @@
 """What can be asked for: the bodies of the POST routes, with every default."""
 
-from itertools import pairwise
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -35,25 +34,15 @@ ClassicalPreset = Literal["chest", "paper"]
 """How images are rotated, moved, scaled and perhaps flipped: `worker.classical_augmentation`."""
 ReadingTask = Literal["origin", "class"]
 """What readers are asked of an image: whether it is real or synthetic, and which class it shows."""
-StudyArm = Literal[
-    "real", "real_oversampled", "real_classical", "real_synthetic", "real_classical_synthetic", "synthetic"
-]
-"""What a classifier of a study learns from."""
-STUDY_ARMS: tuple[StudyArm, ...] = get_args(StudyArm)
-SYNTHETIC_ARMS: tuple[StudyArm, ...] = ("real_synthetic", "real_classical_synthetic", "synthetic")
-"""Those that learn from synthetic images, too, or from nothing else."""
-MIN_FOLDS, MAX_FOLDS = 3, 20
-"""One part of a fold is tested on, one is validated with, and at least one is learnt from."""
-MAX_AMOUNTS = 20
-MAX_SYNTHETIC = 100_000
-"""Synthetic images of a class that a classifier of a study may learn from."""
 
 
-class _Request(BaseModel):
+class Request(BaseModel):
+    """A body of a POST, or a part of one: fields that it does not have are errors."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class AgeRange(_Request):
+class AgeRange(Request):
     """Years, both ends included."""
 
     min: int | None = Field(None, ge=0, le=OLDEST_POSSIBLE_AGE)
@@ -66,7 +55,7 @@ class AgeRange(_Request):
         return self
 
 
-class Where(_Request):
+class Where(Request):
     """A filter over a source's rows. An empty list does not filter."""
 
     labels: tuple[str, ...] = Field((), description="Findings, as the source spells them.")
@@ -79,7 +68,7 @@ class Where(_Request):
     age: AgeRange = AgeRange()
 
 
-class Split(_Request):
+class Split(Request):
     """Fractions of the selected images; one patient is never on two sides."""
 
     train: float = Field(0.8, gt=0, le=1)
@@ -101,7 +90,7 @@ class Split(_Request):
         return self
 
 
-class DatasetRequest(_Request):
+class DatasetRequest(Request):
     """Select images of a source and prepare them for training."""
 
     model_config = ConfigDict(
@@ -132,7 +121,7 @@ class DatasetRequest(_Request):
     seed: int = Field(0, ge=0, le=2**32 - 1)
 
 
-class ModelChoice(_Request):
+class ModelChoice(Request):
     """A family and its hyper-parameters; what is not named is taken from the preset."""
 
     family: str = "minuscule28"
@@ -140,7 +129,7 @@ class ModelChoice(_Request):
     hyperparameters: dict[str, Any] = {}
 
 
-class ClassChoice(_Request):
+class ClassChoice(Request):
     """Which images to train on, by their classes; for a family that takes labels, also which classes to learn."""
 
     by: ClassField = Field("labels", description="`labels`: the findings of an image, together, are its class.")
@@ -156,7 +145,7 @@ class ClassChoice(_Request):
         return self
 
 
-class TrainingRequest(_Request):
+class TrainingRequest(Request):
     """Train a family on a dataset."""
 
     model_config = ConfigDict(
@@ -225,13 +214,13 @@ class TrainingRequest(_Request):
         return self
 
 
-class ResumeRequest(_Request):
+class ResumeRequest(Request):
     """Carry a training further."""
 
     steps: int | None = Field(None, ge=1, le=MAX_STEPS, description="The new total; null keeps the old one.")
 
 
-class ClassDraw(_Request):
+class ClassDraw(Request):
     """What is drawn of one class of a dataset that is to be balanced; the id of the training alone will do."""
 
     training: str = Field(description="One that has learnt this class of the dataset, or this class alone.")
@@ -248,7 +237,7 @@ def _as_class_draw(given: Any) -> Any:
 _ClassDraw = Annotated[ClassDraw, BeforeValidator(_as_class_draw, json_schema_input_type=str | ClassDraw)]
 
 
-class GenerationRequest(_Request):
+class GenerationRequest(Request):
     """Draw synthetic images from a training, or what the classes of a dataset lack from one for each class."""
 
     model_config = ConfigDict(
@@ -305,7 +294,7 @@ class GenerationRequest(_Request):
         return self
 
 
-class EvaluationRequest(_Request):
+class EvaluationRequest(Request):
     """Compare synthetic images of a training with real ones of its dataset."""
 
     model_config = ConfigDict(
@@ -334,7 +323,7 @@ class EvaluationRequest(_Request):
     seed: int = Field(0, ge=0, le=2**32 - 1, description="Draws the synthetic images, and samples of real ones.")
 
 
-class ReaderStudyRequest(_Request):
+class ReaderStudyRequest(Request):
     """Have people tell synthetic images of a training from real ones, without knowing which is which."""
 
     model_config = ConfigDict(
@@ -362,97 +351,3 @@ class ReaderStudyRequest(_Request):
         if len(set(tasks)) < len(tasks):
             raise ValueError("a task is named twice: name each once")
         return tasks
-
-
-class StudyGenerator(_Request):
-    """The generator that a study trains for each class of each fold, on images of the fold's training part alone."""
-
-    model: ModelChoice = ModelChoice()
-    steps: int = Field(2000, ge=1, le=MAX_STEPS)
-    batch_size: int = Field(64, ge=1, le=65_536, description="Real images per step.")
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    classical_augmentation: ClassicalPreset | None = Field(
-        "chest", description="How the images that it learns from are varied; null: not at all."
-    )
-
-
-class StudyClassifier(_Request):
-    """How each classifier of a study is taught; the defaults are the paper's."""
-
-    epochs: int = Field(150, ge=1, le=10_000)
-    batch_size: int = Field(64, ge=1, le=65_536)
-    optimizer: Literal["sgd", "adam"] = Field("sgd", description="`sgd` is with Nesterov momentum of 0.9.")
-    learning_rate: float = Field(1e-3, gt=0, le=1)
-    patience: int | None = Field(
-        None,
-        ge=1,
-        le=10_000,
-        description="After so many epochs without a lower loss on the validation part no more follow, and the best one "
-        "counts; null: all epochs, and the last one counts.",
-    )
-
-
-class StudyRequest(_Request):
-    """Find out whether synthetic images help a classifier, on patients that no network has learnt from."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "dataset": "ds_01k00000000000000000000000",
-                    "classes": {"by": "labels", "only": ["No Finding", "Infiltration"]},
-                    "folds": 5,
-                    "amounts": [0, 500, 1000],
-                    "generator": {"model": {"family": "dcgan64"}, "steps": 800},
-                    "classifier": {"epochs": 30, "optimizer": "adam"},
-                    "seed": 7,
-                }
-            ]
-        }
-    )
-
-    dataset: str
-    classes: ClassChoice = Field(ClassChoice(), description="What the classifiers learn to tell apart.")
-    folds: int | None = Field(
-        5,
-        ge=MIN_FOLDS,
-        le=MAX_FOLDS,
-        description="Parts of all images, by patient, each of which is tested on once; null: the dataset's own parts.",
-    )
-    arms: tuple[StudyArm, ...] = Field(
-        STUDY_ARMS, min_length=1, description="What classifiers learn from; `real` is always among them."
-    )
-    amounts: tuple[Annotated[int, Field(ge=0, le=MAX_SYNTHETIC)], ...] = Field(
-        (0, 500, 1000, 2000, 3000, 5000),
-        min_length=1,
-        max_length=MAX_AMOUNTS,
-        description="Synthetic images of each class, in rising order; 0 is the arm without them.",
-    )
-    generator: StudyGenerator = StudyGenerator()
-    classifier: StudyClassifier = StudyClassifier()
-    classical: ClassicalPreset = Field("chest", description="How the real images of the `…_classical` arms are varied.")
-    seed: int = Field(0, ge=0, le=2**32 - 1)
-
-    @field_validator("arms")
-    @classmethod
-    def _each_once_in_order(cls, arms: tuple[StudyArm, ...]) -> tuple[StudyArm, ...]:
-        if len(set(arms)) < len(arms):
-            raise ValueError("an arm is named twice: name each once")
-        return tuple(arm for arm in STUDY_ARMS if arm == "real" or arm in arms)
-
-    @field_validator("amounts")
-    @classmethod
-    def _rising(cls, amounts: tuple[int, ...]) -> tuple[int, ...]:
-        for before, after in pairwise(amounts):
-            if before >= after:
-                raise ValueError(f"{after} follows {before}: name the numbers in rising order, each once")
-        return amounts
-
-    @model_validator(mode="after")
-    def _something_synthetic(self) -> Self:
-        if self.amounts == (0,) and (synthetic := [arm for arm in self.arms if arm in SYNTHETIC_ARMS]):
-            raise ValueError(
-                f"amounts has nothing but 0, and {', '.join(synthetic)} learn from synthetic images: name an amount "
-                "above 0, or arms without them"
-            )
-        return self

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from worker.contract.requests import SYNTHETIC_ARMS, StudyArm, StudyRequest
+from worker.contract.study_requests import SYNTHETIC_ARMS, StudyArm, StudyRequest
 
 WITHOUT_SYNTHETIC: Mapping[StudyArm, StudyArm] = {
     "real_synthetic": "real",

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from worker.context import JobContext, StopRequested
-from worker.contract.requests import StudyRequest
 from worker.contract.results import StudyResult
+from worker.contract.study_requests import StudyRequest
 from worker.dataset import Dataset
 from worker.devices import device_names
 from worker.study.study_run import StudyRun

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from worker.classical_augmentation import augmented
 from worker.classifier import Change, Epoch, Recipe, fit
-from worker.contract.requests import ClassicalPreset, StudyRequest
+from worker.contract.requests import ClassicalPreset
 from worker.contract.study_cells import Cell
+from worker.contract.study_requests import StudyRequest
 from worker.study.plan import random_seed
 from worker.study.record import Told
 from worker.study.sealed_fold import SealedFold

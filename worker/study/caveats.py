@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from worker.contract.requests import SYNTHETIC_ARMS, StudyArm, StudyRequest
+from worker.contract.study_requests import SYNTHETIC_ARMS, StudyArm, StudyRequest
 from worker.study.pooled import Held, HeldOut
 from worker.study.scores import Scores
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold  # type: ignore[import-untyped]  # it ships no types
 
 from worker.contract.errors import InvalidRequest
-from worker.contract.requests import MIN_FOLDS
+from worker.contract.study_requests import MIN_FOLDS
 
 Codes = NDArray[np.integer[Any]]
 """(N,), the class of each image, from 0 up."""

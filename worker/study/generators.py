@@ -10,7 +10,7 @@ from worker.checkpoint import read_state, write_state
 from worker.classifier import release_memory
 from worker.context import JobContext, StopRequested
 from worker.contract.errors import InvalidRequest, TrainingDiverged
-from worker.contract.requests import StudyRequest
+from worker.contract.study_requests import StudyRequest
 from worker.devices import device_names, open_strategy
 from worker.draws import latent_points
 from worker.fast_paths import for_training

@@ -8,7 +8,6 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.contract.requests import SYNTHETIC_ARMS, StudyArm, StudyRequest
 from worker.contract.results import (
     Interval,
     MissingCell,
@@ -20,6 +19,7 @@ from worker.contract.results import (
     StudyScores,
 )
 from worker.contract.study_cells import cells_of, points_of
+from worker.contract.study_requests import SYNTHETIC_ARMS, StudyArm, StudyRequest
 from worker.study import scores
 from worker.study.caveats import caveats_of
 from worker.study.comparisons import Comparison, compare

@@ -10,10 +10,10 @@ from scipy.sparse.csgraph import connected_components  # type: ignore[import-unt
 
 from worker.classifier import SMALLEST_SIDE
 from worker.contract.errors import InvalidRequest
-from worker.contract.requests import SYNTHETIC_ARMS, StudyRequest
 from worker.contract.results import StudyFold, StudyForecast
 from worker.contract.space import study_bytes
 from worker.contract.study_cells import cells_of
+from worker.contract.study_requests import SYNTHETIC_ARMS, StudyRequest
 from worker.dataset import Dataset
 from worker.sources.base import SPLITS
 from worker.sources.classes import check_told_apart

@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.contract.requests import StudyArm
 from worker.contract.study_cells import Cell, stands_for
+from worker.contract.study_requests import StudyArm
 from worker.study.folds import Fold
 from worker.study.plan import Subjects
 from worker.study.record import Told

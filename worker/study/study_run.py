@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from worker.classifier import Epoch
 from worker.context import JobContext, StopRequested
-from worker.contract.requests import StudyRequest
 from worker.contract.results import StudyResult
 from worker.contract.study_cells import Cell, cells_of
+from worker.contract.study_requests import StudyRequest
 from worker.dataset import Dataset
 from worker.study.arms import teach
 from worker.study.generators import check_generator, synthetic_images

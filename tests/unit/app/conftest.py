@@ -22,11 +22,12 @@ from app.main import create_app
 from drawn import draw_nih_folder, nih_rows
 from ended import NOW, checkpoint_file, dataset_result, evaluation_result, study_result, write_ended, write_reader_study
 from worker.contract.queues import AllowListedJob, QueueName, queue
-from worker.contract.requests import EvaluationRequest, GenerationRequest, StudyRequest, TrainingRequest
+from worker.contract.requests import EvaluationRequest, GenerationRequest, TrainingRequest
 from worker.contract.resources import Kind
 from worker.contract.results import FamilyDescription, MemoryForecast, TrainingForecast
 from worker.contract.settings import Settings
 from worker.contract.store import Store
+from worker.contract.study_requests import StudyRequest
 from worker.sources.pixels import encode_png, tile
 
 IMAGES = 40

@@ -9,8 +9,8 @@ from app.cli import main
 from ended import checkpoint_file, write_reader_study
 from worker.contract.checkpoints import LearntClasses
 from worker.contract.queues import QueueName
-from worker.contract.requests import StudyRequest
 from worker.contract.results import BestCheckpoint, StudyForecast
+from worker.contract.study_requests import StudyRequest
 
 
 @pytest.fixture

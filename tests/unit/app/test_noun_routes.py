@@ -16,10 +16,10 @@ from worker.contract.requests import (
     EvaluationRequest,
     GenerationRequest,
     ReaderStudyRequest,
-    StudyRequest,
     TrainingRequest,
 )
 from worker.contract.resources import Kind, Status
+from worker.contract.study_requests import StudyRequest
 
 
 def picture(response: httpx.Response) -> Image.Image:

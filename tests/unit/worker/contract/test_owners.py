@@ -9,7 +9,7 @@ from rq.exceptions import DequeueTimeout
 from rq.serializers import JSONSerializer
 
 from worker.contract import owners
-from worker.contract.queues import AllowListedJob, FairQueue, QueueName, ask_about_training, enqueue, queue, rq_job_id
+from worker.contract.queues import AllowListedJob, FairQueue, QueueName, ask_about, enqueue, queue, rq_job_id
 from worker.contract.requests import TrainingRequest
 from worker.contract.resources import Kind
 
@@ -72,7 +72,7 @@ def test_what_has_no_owner_keeps_its_place(wait, redis):
 def test_a_question_stays_before_all_that_waits(wait, redis):
     for name in ("a0", "a1"):
         wait.queued(name[0], name, Kind.GENERATION)
-    ask_about_training(redis, TrainingRequest(dataset=Kind.DATASET.new_id()))
+    ask_about(redis, TrainingRequest(dataset=Kind.DATASET.new_id()))
     wait.queued("ben", "b0", Kind.GENERATION)
     assert wait.order(QueueName.GENERATE) == ["?", "a0", "b0", "a1"]
 

@@ -10,7 +10,7 @@ from worker.contract.queues import (
     ROUTES,
     AllowListedJob,
     QueueName,
-    ask_about_training,
+    ask_about,
     enqueue,
     queue,
     rq_job_id,
@@ -33,7 +33,7 @@ def test_work_waits_as_json_in_the_queue_of_its_kind(redis, kind):
 def test_a_question_passes_the_work_that_waits_and_is_gone_when_nobody_waits_for_it(redis):
     enqueue(redis, Kind.GENERATION, Kind.GENERATION.new_id(), 1)
     request = TrainingRequest(dataset=Kind.DATASET.new_id())
-    asked = ask_about_training(redis, request)
+    asked = ask_about(redis, request)
     first, _ = queue(QueueName.GENERATE, redis).jobs
     assert (first.id, first.args) == (asked.id, [request.model_dump(mode="json")])
     assert callable(first.func)

@@ -8,11 +8,10 @@ from worker.contract.requests import (
     EvaluationRequest,
     GenerationRequest,
     Split,
-    StudyClassifier,
-    StudyRequest,
     TrainingRequest,
     Where,
 )
+from worker.contract.study_requests import StudyClassifier, StudyRequest
 
 
 def test_a_dataset_request_needs_only_a_source_and_shows_every_default():

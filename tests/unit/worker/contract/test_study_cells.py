@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.contract.requests import STUDY_ARMS, SYNTHETIC_ARMS, StudyRequest
 from worker.contract.study_cells import Cell, cells_of, points_of, stands_for
+from worker.contract.study_requests import STUDY_ARMS, SYNTHETIC_ARMS, StudyRequest
 
 requests = st.builds(
     lambda arms, amounts: StudyRequest(dataset="ds_x", arms=arms, amounts=sorted(amounts)),

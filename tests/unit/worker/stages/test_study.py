@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from trainers import labelled_dataset
 from worker.context import StopRequested
 from worker.contract.errors import InvalidRequest, TrainingDiverged
-from worker.contract.requests import STUDY_ARMS, SYNTHETIC_ARMS, StudyRequest
 from worker.contract.resources import Kind
 from worker.contract.results import StudyResult
 from worker.contract.study_cells import cells_of
+from worker.contract.study_requests import STUDY_ARMS, SYNTHETIC_ARMS, StudyRequest
 from worker.dataset import Dataset
 from worker.population import Population
 from worker.sources.base import SPLITS

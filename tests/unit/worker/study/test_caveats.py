@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from worker.contract.requests import StudyRequest
+from worker.contract.study_requests import StudyRequest
 from worker.study.caveats import caveats_of
 from worker.study.folds import Fold
 from worker.study.plan import Subjects

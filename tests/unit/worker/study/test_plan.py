@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from trainers import labelled_dataset, noise
 from worker.contract.errors import InvalidRequest
-from worker.contract.requests import StudyRequest
+from worker.contract.study_requests import StudyRequest
 from worker.dataset import Dataset
 from worker.study.plan import folds_of, forecast, random_seed, subjects_of
 
