@@ -106,6 +106,7 @@ def test_nothing_else_is_open_to_a_reader_and_what_is_says_nothing(as_key, store
         "code": "not-found",
         "step": 30,
         "index": 0,
+        "table": "arms",
     }
     received, reached = [], set()
     for path, methods in ben.get("/openapi.json").json()["paths"].items():
@@ -130,7 +131,7 @@ def test_nothing_else_is_open_to_a_reader_and_what_is_says_nothing(as_key, store
     ).lower()
     for word in SECRETS:
         assert f'"{word}"'.encode() not in everything, word
-    for held in (truth.secret, training, dataset, other["id"], "1234"):
+    for held in (truth.secret, training, dataset, other["id"], "3141592653"):
         assert held.encode() not in everything
     order = Reader.model_validate_json(
         (store.folder(study_id) / "readers" / enrolled["id"] / "reader.json").read_bytes()

@@ -61,5 +61,5 @@ def test_ids_sort_by_creation():
 
 @given(st.text())
 def test_other_texts_are_no_ids(text):
-    with pytest.raises(NotFound, match=r"ids look like ds_…, tr_…, gn_…, ev_… or rs_…\."):
+    with pytest.raises(NotFound, match=r"ids look like ds_…, tr_…, gn_…, ev_…, st_… or rs_…\."):
         Kind.of(text)
