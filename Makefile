@@ -42,6 +42,7 @@ bench: setup peers
 	$(BIN)/python benchmarks/preparation.py $(BENCH)
 	$(BIN)/python benchmarks/generation.py $(BENCH)
 	$(BIN)/python benchmarks/training.py --torch $(PEERS)/bin/python $(BENCH)
+	$(BIN)/python benchmarks/evaluation.py $(BENCH)
 	$(BIN)/python benchmarks/api.py $(BENCH)
 	$(BIN)/python benchmarks/load.py $(BENCH)
 

@@ -1,17 +1,19 @@
 """Evaluations: time and memory of every metric that needs no weights, and of the search for copies in a large set.
 
-    python benchmarks/evaluation.py [--full] [--json]
+    python benchmarks/evaluation.py [--full] [--rounds N] [--json]
 
 Metrics are taken as an evaluation takes them, each with its floor, over images that are drawn. The search goes through
 training sets of growing size that are mapped into memory; `--full` takes it to 100,000 images.
 """
 
 import argparse
+import statistics
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from harness import Report, options, timed
+from harness import Report, options, rounds_of, timed
 from memory import PeakMemory, own_megabytes
 from numpy.typing import NDArray
 
@@ -59,8 +61,13 @@ class Mixtures:
         return self.fill(np.empty((count, SIZE, SIZE), np.uint8), seed)
 
 
-def measure_metrics(report: Report, mixtures: Mixtures) -> None:
-    """Each metric and its floor, once; the whole includes what features take."""
+def median_seconds(work: Callable[[], object], rounds: int) -> float:
+    """Of some work that is done so many times."""
+    return statistics.median(timed(work)() for _ in range(rounds))
+
+
+def measure_metrics(report: Report, mixtures: Mixtures, rounds: int) -> None:
+    """Each metric and its floor; the whole includes what features take."""
     real, synthetic = (mixtures.make(COMPARED, seed) for seed in (1, 2))
     training = mixtures.make(LEARNT_FROM, 3)
     before = own_megabytes()
@@ -71,7 +78,7 @@ def measure_metrics(report: Report, mixtures: Mixtures) -> None:
         sets["features"] = extractor(real), extractor(synthetic)
 
     with PeakMemory() as peak:
-        lines.append(("features", timed(extract)()))
+        lines.append(("features", median_seconds(extract, rounds)))
         for metrics, (ours, theirs) in (
             (over_features(0), sets["features"]),
             (over_images(0), (real, synthetic)),
@@ -82,7 +89,7 @@ def measure_metrics(report: Report, mixtures: Mixtures) -> None:
                     metric(ours, theirs)
                     floor(ours, metric, seed=0, images=COMPARED)
 
-                lines.append((name, timed(take)()))
+                lines.append((name, median_seconds(take, rounds)))
     lines.append(("all", sum(seconds for _, seconds in lines)))
     report.listing(f"{COMPARED:,} and {COMPARED:,} images of {SIZE}x{SIZE}", ("metric, with its floor", "s"), lines)
     report.fact("megabytes, at the most", round(peak.megabytes))
@@ -92,13 +99,15 @@ def measure_metrics(report: Report, mixtures: Mixtures) -> None:
 def measure_search(report: Report, mixtures: Mixtures, folder: Path, chosen: argparse.Namespace) -> None:
     """The search for copies in training sets of growing size, none of which is held in memory."""
     synthetic, held_out = (mixtures.make(SEARCHED_FOR, seed) for seed in (4, 5))
-    lines = []
+    lines, rounds = [], rounds_of(chosen, usual=1, full=1)
     for count in TRAINING_SETS + (MORE_TRAINING_SETS if chosen.full else ()):
         file = folder / f"{count}.npy"
         mixtures.fill(np.lib.format.open_memmap(file, "w+", np.uint8, (count, SIZE, SIZE)), 6).flush()
         training = np.load(file, mmap_mode="r")
         with PeakMemory() as peak:
-            seconds = timed(lambda training=training: memorisation(synthetic, training, held_out, seed=0))()
+            seconds = median_seconds(
+                lambda training=training: memorisation(synthetic, training, held_out, seed=0), rounds
+            )
         lines.append((f"{count:,}", seconds, peak.megabytes))
     title = f"The nearest training images of {SEARCHED_FOR:,} synthetic and {SEARCHED_FOR:,} held-out images"
     report.listing(title, ("training images", "s", "megabytes, at the most"), lines)
@@ -108,7 +117,7 @@ def main() -> None:
     chosen = options((__doc__ or "").splitlines()[0]).parse_args()
     report = Report("evaluation", as_json=chosen.json)
     mixtures = Mixtures()
-    measure_metrics(report, mixtures)
+    measure_metrics(report, mixtures, rounds_of(chosen, usual=1, full=3))
     with tempfile.TemporaryDirectory() as folder:
         measure_search(report, mixtures, Path(folder), chosen)
     report.finish()

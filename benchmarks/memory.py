@@ -1,6 +1,7 @@
-"""What this process holds in memory, now and at the most."""
+"""What processes hold in memory: now, and watched while something runs."""
 
 import threading
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,11 +15,11 @@ def own_megabytes() -> float:
     return int(fields["RssAnon"].split()[0]) * 1024 / 1e6
 
 
-class PeakMemory:
-    """Looks again and again what the process holds while a block runs; `megabytes` is the most that was seen."""
+class Watch(ABC):
+    """A context manager that looks again and again, by a thread, while a block runs."""
 
-    def __init__(self) -> None:
-        self.megabytes = 0.0
+    def __init__(self, every_seconds: float) -> None:
+        self._every_seconds = every_seconds
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -27,13 +28,26 @@ class PeakMemory:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._over.set()
         self._thread.join()
 
+    @abstractmethod
+    def look(self) -> None:
+        """Note what there is to see now."""
+
     def _watch(self) -> None:
-        while True:
-            self.megabytes = max(self.megabytes, own_megabytes())
-            if self._over.wait(SAMPLE_SECONDS):
-                return
+        while not self._over.wait(self._every_seconds):
+            self.look()
+
+
+class PeakMemory(Watch):
+    """Watches what the process holds; `megabytes` is the most that was seen."""
+
+    def __init__(self) -> None:
+        super().__init__(SAMPLE_SECONDS)
+        self.megabytes = own_megabytes()
+
+    def look(self) -> None:
+        self.megabytes = max(self.megabytes, own_megabytes())

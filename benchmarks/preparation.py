@@ -14,7 +14,6 @@ import shutil
 import statistics
 import struct
 import tempfile
-import threading
 import time
 from argparse import Namespace
 from collections.abc import Sequence
@@ -25,13 +24,13 @@ from importlib.metadata import version
 from itertools import cycle, islice
 from multiprocessing import get_context
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from curves import FOLDER, Curve, draw
 from harness import Report, Row, Turn, at_least, compare, options, rounds_of, take_turns
 from kornia_rs.io import decode_image_png_u8
+from memory import Watch
 from peers import imagemagick
 from PIL import Image
 
@@ -126,24 +125,13 @@ class Preparation:
         return seconds
 
 
-class MemoryWatch:
-    """A context manager that notes, now and then, the memory of this process and those that it started."""
+class MemoryWatch(Watch):
+    """Notes, now and then, the memory of this process and those that it started."""
 
     def __init__(self) -> None:
+        super().__init__(SAMPLE_SECONDS)
         self._began = time.perf_counter()
         self._samples: list[tuple[float, int, float]] = []
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
 
     @property
     def peak(self) -> float:
@@ -158,10 +146,9 @@ class MemoryWatch:
         settled = working[len(working) // 4 :]
         return statistics.linear_regression(*zip(*settled, strict=True)).slope if len(settled) > 1 else math.nan
 
-    def _watch(self) -> None:
-        while not self._over.wait(SAMPLE_SECONDS):
-            memory = [_proportional_megabytes(process) for process in (os.getpid(), *_children_of(os.getpid()))]
-            self._samples.append((time.perf_counter() - self._began, len(memory), sum(memory)))
+    def look(self) -> None:
+        memory = [_proportional_megabytes(process) for process in (os.getpid(), *_children_of(os.getpid()))]
+        self._samples.append((time.perf_counter() - self._began, len(memory), sum(memory)))
 
 
 def _children_of(process: int) -> list[int]:
