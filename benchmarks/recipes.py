@@ -73,18 +73,16 @@ class Recipe:
 RECIPES: Mapping[str, Recipe] = {
     "reference": Recipe(preset="reference"),
     "default": Recipe(),
-    "reference-averaged": Recipe({"ema_decay": 0.995}, preset="reference"),
-    "default-not-averaged": Recipe({"ema_decay": 0.0}),
+    "half-the-rates": Recipe({"learning_rate_d": 2e-4, "learning_rate_g": 1e-4, "ema_decay": 0.995}),
+    "twice-the-rates": Recipe({"learning_rate_d": 8e-4, "learning_rate_g": 4e-4}),
+    "not-averaged": Recipe({"ema_decay": 0.0}),
     "network-per-class": Recipe(per_class=True),
-    "twice-the-rates": Recipe({"learning_rate_d": 4e-4, "learning_rate_g": 2e-4, "ema_decay": 0.99}),
     "hinge": Recipe({"loss": "hinge"}),
     "lsgan": Recipe({"loss": "lsgan"}),
-    "adam": Recipe({"optimizer": "adam"}),
-    "label-smoothing": Recipe({"label_smoothing": 0.1}),
     "r1": Recipe({"r1_weight": 1.0}),
     "spectral-norm": Recipe({"spectral_norm": True}),
+    "diffaugment": Recipe({"diff_augment": ["brightness", "contrast", "translation", "cutout"]}),
     "diffaugment-translation": Recipe({"diff_augment": ["translation"]}),
-    "diffaugment-all": Recipe({"diff_augment": ["brightness", "contrast", "translation", "cutout"]}),
 }
 
 

@@ -186,7 +186,11 @@ def write_reader_study(
     mixed = chance.permutation(2 * count)
     truth = Truth(secret="5ec2e7" * 10, images=tuple(told[each] for each in mixed))
     request = ReaderStudyRequest(
-        training=training, checkpoint=30, count=count, tasks=("origin", "class") if classes else ("origin",), seed=3141592653
+        training=training,
+        checkpoint=30,
+        count=count,
+        tasks=("origin", "class") if classes else ("origin",),
+        seed=3141592653,
     )
     result = ReaderStudyResult(
         checkpoint=30,

@@ -81,14 +81,14 @@ class CommonHyperparameters(BaseModel):
     optimizer: Literal["rmsprop", "adam"] = Field(
         "rmsprop", description="Of both networks; `adam` with beta_1 = 0.5 (Radford et al. 2016)."
     )
-    learning_rate_d: float = Field(2e-4, gt=0, le=1, description="Of the discriminator.")
-    learning_rate_g: float = Field(1e-4, gt=0, le=1, description="Of the generator.")
+    learning_rate_d: float = Field(4e-4, gt=0, le=1, description="Of the discriminator.")
+    learning_rate_g: float = Field(2e-4, gt=0, le=1, description="Of the generator.")
     dropout: float = Field(0.0, ge=0, le=0.9, description="Share of the activations dropped while training.")
     width: float = Field(
         1.0, gt=0, le=4, description="Times the reference number of channels, rounded, at least one channel."
     )
     ema_decay: float = Field(
-        0.995,
+        0.99,
         ge=0,
         lt=1,
         description="Images are drawn from an exponential moving average of the generator, batch-norm statistics "

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from worker.models.base import DEFAULT, REFERENCE, CommonHyperparameters
-from worker.models.dcgan_family import ConditionalDcganFamily, DcganFamily
+from worker.models.dcgan_family import ConditionalDcganFamily, DcganFamily, as_published
 
 
 class Dcgan128(DcganFamily):
@@ -14,7 +14,7 @@ class Dcgan128(DcganFamily):
     image_size = 128
     presets: ClassVar = {
         DEFAULT: CommonHyperparameters(),
-        REFERENCE: CommonHyperparameters(dropout=0.2, ema_decay=0),
+        REFERENCE: as_published(dropout=0.2),
     }
     start = (8, 256)
     generator_blocks = ((256, 2), (128, 2), (64, 2), (32, 2))

@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     import keras
 
 
+def as_published(dropout: float) -> CommonHyperparameters:
+    """The preset `reference`: the recipe of the 2018 chest X-ray study, without an average of the generator."""
+    return CommonHyperparameters(learning_rate_d=2e-4, learning_rate_g=1e-4, dropout=dropout, ema_decay=0)
+
+
 class DcganFamily(Family[CommonHyperparameters]):
     """The networks of `worker.models.networks.dcgan`.
 
