@@ -153,8 +153,7 @@ class Trainer:
             **penalty,
             generator_optimizer=networks.generator_optimizer,
             discriminator_optimizer=networks.discriminator_optimizer,
-            # TensorFlow does not see the states of Keras's seed generators, which draw the dropout.
-            seeds=[state for model in models.values() for state in _seed_states(model)],
+            unseen=_unseen(models),
         )
 
     @property
@@ -333,6 +332,13 @@ def _optimizer(name: str, learning_rate: float) -> keras.optimizers.Optimizer:
     return keras.optimizers.RMSprop(learning_rate)
 
 
-def _seed_states(model: keras.Model) -> list[tf.Variable]:
-    weights = {id(weight) for weight in model.weights}
-    return [variable.value for variable in model.variables if id(variable) not in weights]
+def _unseen(models: dict[str, keras.Model]) -> list[tf.Variable]:
+    """What TensorFlow does not find by a model's attributes.
+
+    Such are the states of Keras's seed generators, which draw the dropout, and weights that a network of a family has
+    in a list. Without them a training would go on, only not as if it had never stopped.
+    """
+    found = tf.train.Checkpoint(**models)  # by name, for a view of it does not keep it
+    seen = {id(each) for each in tf.train.TrackableView(found).descendants()}
+    everything = [variable.value for model in models.values() for variable in model.variables]
+    return [variable for variable in everything if id(variable) not in seen]
