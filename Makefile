@@ -13,7 +13,7 @@ SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
 # What runs, as it is locked; what only checks it is left out.
 RUNTIME := --quiet --frozen --no-emit-project --all-extras --no-extra dev
 
-.PHONY: setup demo test test-faults coverage lint up bench bench-full quality peers sbom audit clean
+.PHONY: setup demo test test-faults coverage lint up bench bench-full quality recipes peers sbom audit clean
 
 setup: $(VENV)/.locked
 
@@ -58,6 +58,12 @@ bench-full:
 
 quality: setup
 	$(BIN)/python benchmarks/quality.py --grids docs/benchmarks
+
+# What each option does to the images, by three seeds; takes hours: docs/quality.md
+recipes: setup
+	$(BIN)/python benchmarks/recipes.py run
+	$(BIN)/python benchmarks/recipes.py grids
+	@$(BIN)/python benchmarks/recipes.py tables
 
 peers: $(PEERS)/.installed
 

@@ -55,6 +55,8 @@ FEATURES_FROM = 250
 """Real images that features are learnt from, each under every distortion."""
 FEATURES = classifier.Recipe(epochs=3, optimizer="adam")
 TAUGHT = classifier.Recipe(epochs=12, optimizer="adam", balance="oversampling")
+TABLES = (("Fréchet", "precision", "recall"), ("told from real", "AUC", "balanced accuracy"))
+"""What stands side by side."""
 GRID_COLUMNS, GRID_ROWS = 12, 2
 """Of each recipe, half of each class."""
 
@@ -279,22 +281,23 @@ def _of_run(subject: Subject, judge: Judge, recipe: str, seed: int, steps: int, 
 
 
 def tables(chosen: argparse.Namespace) -> None:
-    """The mean of the seeds, and the least and the most, of each recipe."""
+    """Of each recipe the mean of the seeds, the least and the most: of its images, and of what they have taught."""
     for name, recipes in _recipes_done(chosen.results):
         runs = {recipe: [json.loads(file.read_text()) for file in files] for recipe, files in recipes}
-        columns = list(dict.fromkeys(key for done in runs.values() for numbers in done for key in numbers))
-        print(f"\n### {name}\n\n| recipe | seeds | {' | '.join(columns)} |")
-        print("| --- " * (len(columns) + 2) + "|")
-        for recipe, done in runs.items():
-            cells = [_spread([numbers[key] for numbers in done if key in numbers]) for key in columns]
-            print(f"| {recipe} | {len(done)} | {' | '.join(cells)} |")
+        found = list(dict.fromkeys(key for done in runs.values() for numbers in done for key in numbers))
+        for kinds in TABLES:
+            if columns := [key for key in found if key.split(",")[0] in kinds]:
+                print(f"\n{name}:\n\n| recipe | seeds | {' | '.join(columns)} |")
+                print("| --- " * (len(columns) + 2) + "|")
+                for recipe, done in runs.items():
+                    cells = [_spread([numbers[key] for numbers in done]) for key in columns]
+                    print(f"| `{recipe}` | {len(done)} | {' | '.join(cells)} |")
 
 
 def _spread(values: Sequence[float]) -> str:
-    if not values:
-        return ""
-    mean, *ends = (f"{value:.3g}" for value in (statistics.mean(values), min(values), max(values)))
-    return mean if len(values) == 1 else f"{mean} ({ends[0]} to {ends[1]})"
+    mean, least, most = statistics.mean(values), min(values), max(values)
+    places = 2 if most > 1 else 3
+    return f"{mean:.{places}f}" + ("" if least == most else f" ({least:.{places}f} to {most:.{places}f})")
 
 
 def grids(chosen: argparse.Namespace) -> None:
