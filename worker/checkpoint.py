@@ -5,7 +5,8 @@ A checkpoint is a folder: TensorFlow's own files, whose names start with STATE, 
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from worker.contract.checkpoints import RECORD_FILE, CheckpointRecord, checkpoin
 from worker.contract.errors import CheckpointMissing
 from worker.contract.live import utc_now
 from worker.models import registry
-from worker.trainer import AVERAGE, GENERATOR
+from worker.trainer import AVERAGE, GENERATOR, network_state
 
 STATE = "state"
 
@@ -75,8 +76,9 @@ def read_state(state: tf.train.Checkpoint, kept: Path) -> None:
 
 
 def restore_checkpoint(state: tf.train.Checkpoint, training: Path, step: int) -> None:
-    """Read all of a state from the checkpoint at a step; CheckpointMissing if it is not kept."""
-    _read(state, training, step).assert_consumed()
+    """Read all of a state from the checkpoint at a step; CheckpointMissing if it is not kept, or of other networks."""
+    with _reading(state, training, step) as found:
+        found.assert_consumed()
 
 
 def load_generator(training: Path, step: int) -> keras.Model:
@@ -86,22 +88,29 @@ def load_generator(training: Path, step: int) -> keras.Model:
     [0, 1]; the average of the generator where the training kept one.
 
     Raises:
-        CheckpointMissing: the checkpoint is not kept.
+        CheckpointMissing: the checkpoint is not kept, or of other networks.
         UnknownFamily: this worker does not have the family.
     """
     record = read_record(training, step)
     family = registry.family(record.family)
     hyperparameters = family.hyperparameters.model_validate(record.hyperparameters)
     network = family.generator(hyperparameters, len(record.classes.names))
-    state = tf.train.Checkpoint(**{AVERAGE if hyperparameters.ema_decay else GENERATOR: network})
-    _read(state, training, step).assert_existing_objects_matched().expect_partial()
+    state = tf.train.Checkpoint(**network_state(AVERAGE if hyperparameters.ema_decay else GENERATOR, network))
+    with _reading(state, training, step) as found:
+        found.assert_existing_objects_matched().expect_partial()
     return network
 
 
-def _read(state: tf.train.Checkpoint, training: Path, step: int) -> Any:
+@contextmanager
+def _reading(state: tf.train.Checkpoint, training: Path, step: int) -> Iterator[Any]:
+    """What TensorFlow says of a state that was read; within, what is amiss is told."""
+    name = f"The checkpoint of {training.name} at step {step}"
     try:
-        return state.read(str(training / checkpoint_name(step) / STATE))
+        yield state.read(str(training / checkpoint_name(step) / STATE))
     except tf.errors.NotFoundError as error:
+        raise CheckpointMissing(f"{name} is gone: take a newer one.") from error
+    except AssertionError as error:  # TensorFlow's word for variables that are in one of the two alone
         raise CheckpointMissing(
-            f"The checkpoint of {training.name} at step {step} is gone: take a newer one."
+            f"{name} is of other networks: RaGAN, or the family, has changed since. Train anew, or take the version "
+            "that wrote it."
         ) from error

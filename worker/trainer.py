@@ -144,16 +144,15 @@ class Trainer:
     def state(self) -> tf.train.Checkpoint:
         """All that a later step depends on but the number of steps, to be written or read as one."""
         networks = self._networks
-        models = {GENERATOR: networks.generator, "discriminator": networks.discriminator}
+        states = network_state(GENERATOR, networks.generator) | network_state("discriminator", networks.discriminator)
         if self._average is not None:
-            models[AVERAGE] = self._average
+            states |= network_state(AVERAGE, self._average)
         penalty = {} if networks.r1 is None else {"r1": networks.r1}
         return tf.train.Checkpoint(
-            **models,
+            **states,
             **penalty,
             generator_optimizer=networks.generator_optimizer,
             discriminator_optimizer=networks.discriminator_optimizer,
-            unseen=_unseen(models),
         )
 
     @property
@@ -332,13 +331,11 @@ def _optimizer(name: str, learning_rate: float) -> keras.optimizers.Optimizer:
     return keras.optimizers.RMSprop(learning_rate)
 
 
-def _unseen(models: dict[str, keras.Model]) -> list[tf.Variable]:
-    """What TensorFlow does not find by a model's attributes.
+def network_state(name: str, network: keras.Model) -> dict[str, Any]:
+    """A network as a checkpoint holds it: under its name, and under NAME_unseen what TensorFlow does not find in it.
 
     Such are the states of Keras's seed generators, which draw the dropout, and weights that a network of a family has
-    in a list. Without them a training would go on, only not as if it had never stopped.
+    in a list. Without them a training would go on, and images be drawn, only not as by the network that was written.
     """
-    found = tf.train.Checkpoint(**models)  # by name, for a view of it does not keep it
-    seen = {id(each) for each in tf.train.TrackableView(found).descendants()}
-    everything = [variable.value for model in models.values() for variable in model.variables]
-    return [variable for variable in everything if id(variable) not in seen]
+    seen = {id(each) for each in tf.train.TrackableView(network).descendants()}
+    return {name: network, f"{name}_unseen": [each.value for each in network.variables if id(each) not in seen]}

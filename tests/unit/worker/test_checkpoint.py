@@ -91,7 +91,7 @@ def test_a_state_comes_back_whole_or_not_at_all(context: Any, folder: Any) -> No
     value = tf.Variable([0.0, 0.0])
     restore_checkpoint(tf.train.Checkpoint(value=value), folder, 10)
     assert value.numpy().tolist() == [1.0, 2.0]
-    with pytest.raises(AssertionError, match="not bound to checkpointed values"):
+    with pytest.raises(CheckpointMissing, match="of other networks"):
         restore_checkpoint(tf.train.Checkpoint(value=value, more=tf.Variable(0.0)), folder, 10)
 
 
@@ -115,6 +115,15 @@ def test_a_checkpoint_that_is_not_kept_is_missing(context: Any, folder: Any, tin
         load_generator(folder, 20)
     with pytest.raises(CheckpointMissing, match="step 20 is gone"):
         restore_checkpoint(tf.train.Checkpoint(generator=generator), folder, 20)
+
+
+def test_one_of_other_networks_is_told_from_what_can_be_read(context: Any, folder: Any, tiny: str) -> None:
+    generator, average = networks(tiny)
+    save(context, tiny, generator=generator)
+    with pytest.raises(CheckpointMissing, match=r"step 10 is of other networks: .* Train anew"):
+        restore_checkpoint(tf.train.Checkpoint(generator=generator, average=average), folder, 10)
+    with pytest.raises(CheckpointMissing, match="step 10 is of other networks"):
+        load_generator(folder, 10)
 
 
 def test_one_that_is_withdrawn_while_it_is_read_is_missing(context: Any, folder: Any, tiny: str) -> None:
