@@ -5,9 +5,9 @@
     python benchmarks/recipes.py grids
 
 A run is one training of a recipe by a seed, and all that is measured of its images. It is a file in docs/quality/runs,
-and one that is there is not done again, so that `run` can be stopped and called once more. Two of them, each with a
-thread and seeds of its own (`--threads 1 --seed 0`), get more done on two cores than one. `tables` prints the tables
-of docs/quality.md, `grids` draws its pictures.
+which says what was run, and one that is there is not done again, so that `run` can be stopped and called once more.
+Two of them, each with a thread and seeds of its own (`--threads 1 --seed 0`), get more done on two cores than one.
+`tables` prints the tables of docs/quality.md, `grids` draws its pictures.
 """
 
 import quiet  # noqa: F401 - before TensorFlow
@@ -16,7 +16,6 @@ import quiet  # noqa: F401 - before TensorFlow
 import argparse
 import json
 import statistics
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +36,7 @@ from worker.distortions import DISTORTIONS, distorted
 from worker.draws import latent_points
 from worker.metrics.frechet_distance import frechet_distance
 from worker.metrics.precision_recall import precision_recall
+from worker.models import registry
 from worker.population import Population
 from worker.sources.pixels import tile
 from worker.trainer import Trainer
@@ -133,7 +133,6 @@ class Generators:
     """Trained networks; of several, each draws the class of its place."""
 
     trainers: Sequence[Trainer]
-    seconds: float
 
     def draw(self, code: int, seed: int, count: int) -> Pixels:
         """Synthetic images of a class."""
@@ -149,7 +148,6 @@ class Generators:
 
 def train(subject: Subject, recipe: Recipe, seed: int, steps: int) -> Generators:
     """Train as a recipe wants it."""
-    began = time.monotonic()
     trainers = []
     for family, population in _populations(subject, recipe):
         trainer = build_trainer(
@@ -164,7 +162,7 @@ def train(subject: Subject, recipe: Recipe, seed: int, steps: int) -> Generators
         while trainer.steps_done < steps:
             trainer.advance(min(STEPS_AT_ONCE, steps - trainer.steps_done))
         trainers.append(trainer)
-    return Generators(trainers, time.monotonic() - began)
+    return Generators(trainers)
 
 
 def _populations(subject: Subject, recipe: Recipe) -> Iterator[tuple[str, Population]]:
@@ -260,13 +258,40 @@ def run(chosen: argparse.Namespace) -> None:
         for seed in chosen.seed or range(3):
             for recipe in chosen.recipe or (FLOOR, *subject.recipes):
                 file = chosen.results / "runs" / name / f"{recipe}-{seed}.json"
+                asked = _asked(subject, recipe, chosen.steps)
                 if file.exists():
+                    _check_same(file, asked)
                     continue
                 numbers = _of_run(subject, judge, recipe, seed, chosen.steps, file)
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(json.dumps({key: round(float(value), 4) for key, value in numbers.items()}) + "\n")
-                print(name, file.stem, json.dumps(numbers), flush=True)
+                measured = {key: round(float(value), 4) for key, value in numbers.items()}
+                file.write_text(json.dumps(asked | {"measured": measured}, ensure_ascii=False, indent=1) + "\n")
+                print(name, file.stem, json.dumps(measured, ensure_ascii=False), flush=True)
                 classifier.release_memory()
+
+
+def _asked(subject: Subject, recipe: str, steps: int) -> Numbers:
+    """What a run is of, as its file says it: nothing is trained for the floor."""
+    if recipe == FLOOR:
+        return {}
+    asked = RECIPES[recipe]
+    hyperparameters = registry.family(subject.family).configure(
+        asked.preset, {"width": WIDTH} | dict(asked.hyperparameters)
+    )
+    return {
+        "steps": steps,
+        "batch_size": subject.batch_size,
+        "per_class": asked.per_class,
+        "hyperparameters": hyperparameters.model_dump(mode="json"),
+    }
+
+
+def _check_same(file: Path, asked: Numbers) -> None:
+    """SystemExit if a file is of another run than what is asked for."""
+    kept = json.loads(file.read_text())
+    kept.pop("measured")
+    if kept != asked:
+        raise SystemExit(f"{file} is of {kept}, and asked for is {asked}: move it away, or name other --results.")
 
 
 def _of_run(subject: Subject, judge: Judge, recipe: str, seed: int, steps: int, file: Path) -> Numbers:
@@ -277,13 +302,13 @@ def _of_run(subject: Subject, judge: Judge, recipe: str, seed: int, steps: int, 
     rows = [generators.draw(code, seed, count) for code in range(len(subject.classes))]
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(tile(np.concatenate(rows), GRID_COLUMNS)).save(file.with_suffix(".png"))
-    return judge.of_synthetic(generators, seed) | {"seconds": generators.seconds}
+    return judge.of_synthetic(generators, seed)
 
 
 def tables(chosen: argparse.Namespace) -> None:
     """Of each recipe the mean of the seeds, the least and the most: of its images, and of what they have taught."""
     for name, recipes in _recipes_done(chosen.results):
-        runs = {recipe: [json.loads(file.read_text()) for file in files] for recipe, files in recipes}
+        runs = {recipe: [json.loads(file.read_text())["measured"] for file in files] for recipe, files in recipes}
         found = list(dict.fromkeys(key for done in runs.values() for numbers in done for key in numbers))
         for kinds in TABLES:
             if columns := [key for key in found if key.split(",")[0] in kinds]:
