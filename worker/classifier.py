@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 import keras
 import numpy as np
@@ -44,6 +44,17 @@ Optimizer = Literal["sgd", "adam"]
 Change = Callable[[Images, NDArray[np.int64], Generator], Images]
 """Gives the images of a batch (B, S, S) as they are to be seen this time: from them, from their places (B,) among those
 that are learnt from, and by what is drawn."""
+
+
+class ImageRows(Protocol):
+    """`Images`, as an array or not, that are read by their rows."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> Images: ...
 
 
 @dataclass(frozen=True)
@@ -110,7 +121,7 @@ class Classifier:
 
 
 def fit(
-    images: Images,
+    images: ImageRows,
     classes: Classes,
     *,
     class_count: int,
@@ -219,8 +230,10 @@ class _GreyValues:
     deviation: float
 
     @classmethod
-    def of(cls, images: Images) -> Self:
-        counts, levels = intensity_histogram(images), np.arange(GREY_LEVELS)
+    def of(cls, images: ImageRows) -> Self:
+        counts, levels = np.zeros(GREY_LEVELS, np.int64), np.arange(GREY_LEVELS)
+        for start in range(0, len(images), IMAGES_AT_ONCE):
+            counts += intensity_histogram(images[np.arange(start, min(start + IMAGES_AT_ONCE, len(images)))])
         mean = np.average(levels, weights=counts)
         return cls(float(mean), float(np.sqrt(np.average((levels - mean) ** 2, weights=counts))) or 1.0)
 
@@ -234,7 +247,7 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no t
 
     def __init__(
         self,
-        images: Images,
+        images: ImageRows,
         classes: Classes,
         greys: _GreyValues,
         recipe: Recipe,
@@ -284,11 +297,12 @@ class _Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no t
 
 
 def _check(
-    images: Images, classes: Classes, class_count: int, recipe: Recipe, validation: tuple[Images, Classes] | None
+    images: ImageRows, classes: Classes, class_count: int, recipe: Recipe, validation: tuple[Images, Classes] | None
 ) -> None:
-    if images.ndim != 3 or images.shape[1] != images.shape[2] or images.shape[1] < SMALLEST_SIDE:
+    if len(images.shape) != 3 or images.shape[1] != images.shape[2] or images.shape[1] < SMALLEST_SIDE:
         raise ValueError(f"images of shape {images.shape}: squares of {SMALLEST_SIDE} pixels or more are needed")
-    for shown, named in ((images, classes), *([validation] if validation else [])):
+    pairs: list[tuple[ImageRows, Classes]] = [(images, classes), *([validation] if validation else [])]
+    for shown, named in pairs:
         if len(shown) != len(named) or shown.shape[1:] != images.shape[1:]:
             raise ValueError(f"{shown.shape} images have {len(named)} classes: each needs one, and all one size")
         if len(named) and not 0 <= named.min() <= named.max() < class_count:

@@ -154,7 +154,7 @@ def _bytes_at_least(use: Services, request: StudyRequest) -> int:
 
 
 def _artefact(use: Services, resource_id: str, name: str) -> Part:
-    """What a study has published at its end, be it the one it was meant to have or a cancel."""
+    """What a study has published at its end, be it the one it was meant to have, a cancel or a failure."""
     check_kind(resource_id, Kind.STUDY)
     status = use.jobs.get(resource_id).status
     if not status.terminal:

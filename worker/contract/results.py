@@ -238,7 +238,7 @@ class StudyScores(_Result):
     accuracy: Interval
     balanced_accuracy: Interval
     auc: Interval | None = Field(
-        description="Of two classes that of the second; of more, the mean of one against rest."
+        description="Of two classes that of the second; of more, the mean of one against rest. Of pairs within a fold."
     )
     sensitivity: dict[str, Interval | None]
     specificity: dict[str, Interval | None]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from worker.context import JobContext, StopRequested
+from worker.contract.errors import RaganError
 from worker.contract.results import StudyResult
 from worker.contract.study_requests import StudyRequest
 from worker.dataset import Dataset
@@ -18,7 +19,8 @@ def study(
 ) -> StudyResult:
     """Train the generators of each fold, teach every classifier, and publish tables and a curve of what they told.
 
-    The same request gives the same tables, however often it was interrupted, on CPUs with equally many cores.
+    The same request gives the same tables, however often it was interrupted, on CPUs with equally many cores. A study
+    that fails leaves those of what is done.
 
     Args:
         request: What to find out.
@@ -32,6 +34,7 @@ def study(
         TrainingDiverged: a loss or pixel of a generator is not a number any more.
         DeviceMemoryExhausted: a batch does not fit.
         DiskFull: the disk has no room for what is to be kept.
+        OSError: the disk does not take the synthetic images, or the state of a generator.
         StopRequested: the job was told to stop; for good, with the result of what is done.
     """
     # Both before the first operation: what is taught first must not depend on what an earlier attempt had done.
@@ -45,4 +48,10 @@ def study(
         run.work()
     except StopRequested:
         raise StopRequested(run.result(patients_known=patients_known) if context.canceled() else None) from None
+    except (RaganError, OSError):
+        try:
+            run.result(patients_known=patients_known)
+        except (RaganError, OSError) as error:  # a full disk, say: what the study failed of is the one to tell
+            context.note(f"The tables and the curve of what was done could not be published: {error}")
+        raise
     return run.result(patients_known=patients_known)

@@ -13,6 +13,7 @@ from worker.classifier import Change, Epoch, Recipe, fit
 from worker.contract.requests import ClassicalPreset
 from worker.contract.study_cells import Cell
 from worker.contract.study_requests import StudyRequest
+from worker.population import Population
 from worker.study.plan import random_seed
 from worker.study.record import Told
 from worker.study.sealed_fold import SealedFold
@@ -21,10 +22,35 @@ CLASSICAL_ARMS = ("real_classical", "real_classical_synthetic")
 
 
 @dataclass(frozen=True)
+class Joined:
+    """Images of some populations, one after the other; of those that are mapped into memory, none is read unasked."""
+
+    populations: tuple[Population, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.populations))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, S, S)."""
+        return (len(self), *self.populations[0].images.shape[1:])
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Those at rows (B,): (B, S, S)."""
+        images = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        first = 0
+        for population in self.populations:
+            here = (first <= rows) & (rows < first + len(population))
+            images[here] = population.take(rows[here] - first)
+            first += len(population)
+        return images
+
+
+@dataclass(frozen=True)
 class Lesson:
     """Images (N, S, S), the first `real` of which are real, and their classes (N,)."""
 
-    images: NDArray[np.uint8]
+    images: Joined
     codes: NDArray[np.int64]
     real: int
 
@@ -38,15 +64,12 @@ def lesson_of(cell: Cell, sealed: SealedFold, synthetic: Sequence[NDArray[np.uin
         synthetic: For each class what its generator has drawn, of which the first ones are taken; none are needed for
             an amount of 0.
     """
-    images, codes = sealed.to_learn_from()
+    drawn = [Population(of_class, np.arange(cell.amount)) for of_class in synthetic] if cell.amount else []
+    drawn_codes = np.repeat(np.arange(len(drawn)), cell.amount)
     if cell.arm == "synthetic":
-        images, codes = images[:0], codes[:0]
-    drawn = [of_class[: cell.amount] for of_class in synthetic] if cell.amount else []
-    return Lesson(
-        np.concatenate([images, *drawn]),
-        np.concatenate([codes, np.repeat(np.arange(len(drawn)), cell.amount)]),
-        len(images),
-    )
+        return Lesson(Joined(tuple(drawn)), drawn_codes, real=0)
+    real, codes = sealed.to_learn_from()
+    return Lesson(Joined((real, *drawn)), np.concatenate([codes, drawn_codes]), len(real))
 
 
 def teach(

@@ -1,7 +1,7 @@
 """The generators of a study, one for each class of each fold: trained, or carried on, until they can draw."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from worker.classifier import release_memory
 from worker.context import JobContext, StopRequested
 from worker.contract.errors import InvalidRequest, TrainingDiverged
 from worker.contract.study_requests import StudyRequest
+from worker.dataset import ImagesWriter
 from worker.devices import device_names, open_strategy
 from worker.draws import latent_points
 from worker.fast_paths import for_training
@@ -18,7 +19,7 @@ from worker.models import registry
 from worker.precision import resolve
 from worker.sources.classes import check_unlabelled
 from worker.study.plan import random_seed
-from worker.study.record import StudyRecord
+from worker.study.record import IMAGES_FILE, StudyRecord
 from worker.study.sealed_fold import SealedFold
 from worker.trainer import Plan, Trainer
 
@@ -126,15 +127,13 @@ class GeneratorTraining:
                 self._keep_state()
         self._context.progress(f"{self._told}: train", self._asked.steps, self._asked.steps, "steps")
 
-    def draw(self, count: int) -> NDArray[np.uint8]:
-        """The first `count` images of its seed: uint8 (count, S, S).
+    def draw(self, count: int) -> Iterator[NDArray[np.uint8]]:
+        """The first `count` images of its seed, one by one: uint8 (S, S).
 
         Raises:
             TrainingDiverged: a pixel is not a number.
             StopRequested: the job was told to stop.
         """
-        size = self._trainer.family.image_size
-        images = np.empty((count, size, size), np.uint8)
         for first in range(0, count, DRAWN_AT_ONCE):
             self._context.progress(f"{self._told}: draw", first, count, "images")
             if self._context.should_stop():
@@ -144,9 +143,8 @@ class GeneratorTraining:
             )
             if not np.isfinite(drawn).all():
                 raise self._diverged("a pixel that it draws")
-            images[first : first + DRAWN_AT_ONCE] = np.rint(255 * np.clip(drawn, 0, 1))[: count - first]
+            yield from np.rint(255 * np.clip(drawn, 0, 1)).astype(np.uint8)[: count - first]
         self._context.progress(f"{self._told}: draw", count, count, "images")
-        return images
 
     def _advance(self, until: int) -> None:
         steps = max(1, min(until - self._trainer.steps_done, int(CALL_SECONDS / self._seconds_per_step)))
@@ -194,21 +192,26 @@ def synthetic_images(
     context: JobContext,
     clock: Callable[[], float] = time.monotonic,
 ) -> NDArray[np.uint8]:
-    """What the generator of a class of a fold draws, uint8 (largest amount, S, S): kept, or made now.
+    """What the generator of a class of a fold draws, uint8 (largest amount, S, S), memory-mapped: kept, or made now.
 
     Raises:
         TrainingDiverged: the generator has failed.
         DiskFull: there is no room for its state.
+        OSError: the disk does not take its images.
         StopRequested: the job was told to stop.
     """
     kept = record.synthetic(sealed.number, code)
     if kept is not None:
+        record.withdraw_states(sealed.number, code)  # if an earlier attempt was killed before it did
         return kept
     began = clock()
     training = GeneratorTraining(sealed, code, request, record, context, clock)
     context.need_room(training.state_bytes + request.amounts[-1] * sealed.images[0].nbytes)
     training.finish()
-    drawn = training.draw(request.amounts[-1])
+    drawn = context.scratch / IMAGES_FILE
+    with ImagesWriter(drawn, sealed.images.shape[1]) as writer:
+        for image in training.draw(request.amounts[-1]):
+            writer.append(image)
     del training
     release_memory()
     return record.keep_synthetic(sealed.number, code, drawn, clock() - began)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from itertools import chain
+from itertools import chain, count
 from typing import get_args
 
 import numpy as np
@@ -18,7 +18,7 @@ from worker.contract.results import (
     StudyResult,
     StudyScores,
 )
-from worker.contract.study_cells import cells_of, points_of
+from worker.contract.study_cells import cells_of, points_of, stands_for
 from worker.contract.study_requests import SYNTHETIC_ARMS, StudyArm, StudyRequest
 from worker.study import scores
 from worker.study.caveats import caveats_of
@@ -56,22 +56,27 @@ class Outcome:
         Args:
             request: The study.
             held: What its classifiers have told.
-            on_score: Called now and then; what it raises ends the work.
+            on_score: Called before each score; what it raises ends the work.
         """
         self._request = request
         self._held = held
         self._score = cache(self._scored)
         self.choices = {arm: found for arm in request.arms if (found := self._choices(arm))}
         points = {point: found for point in points_of(request) if (found := self._with_amount(*point))}
-        asked = len(self.choices) + len(points)
-        self.arms: dict[StudyArm, dict[HeldOut, Scores]] = {}
-        self.curve: list[CurvePoint] = []
-        for arm, choices in self.choices.items():
-            on_score(len(self.arms), asked)
-            self.arms[arm] = self._both(arm, choices)
-        for (arm, amount), choices in points.items():
-            on_score(len(self.arms) + len(self.curve), asked)
-            self.curve.append(CurvePoint(arm, amount, **self._both(arm, choices)))
+        asked = len(get_args(HeldOut)) * (len(self.choices) + len(points))
+        done = count()
+
+        def both(arm: StudyArm, choices: tuple[Choice, ...]) -> dict[HeldOut, Scores]:
+            # By the name of what was taught: with an amount of 0 in all folds, two arms are the same classifiers.
+            taught, _ = stands_for(arm, max(choice.amount for choice in choices))
+            found: dict[HeldOut, Scores] = {}
+            for part in get_args(HeldOut):
+                on_score(next(done), asked)
+                found[part] = self._score(taught, choices, part)
+            return found
+
+        self.arms = {arm: both(arm, choices) for arm, choices in self.choices.items()}
+        self.curve = [CurvePoint(arm, amount, **both(arm, choices)) for (arm, amount), choices in points.items()]
         on_score(asked, asked)
         self.comparisons = self._compared()
 
@@ -160,15 +165,13 @@ class Outcome:
             if self._held.of(fold, arm, amount) is not None
         )
 
-    def _both(self, arm: StudyArm, choices: tuple[Choice, ...]) -> dict[HeldOut, Scores]:
-        return {part: self._score(arm, choices, part) for part in get_args(HeldOut)}
-
     def _scored(self, arm: StudyArm, choices: Sequence[Choice], part: HeldOut) -> Scores:
         pool = self._held.pool(arm, choices, part)
         return score(
             pool.truth,
             pool.likely,
             pool.patients,
+            folds=pool.folds,
             threshold=pool.thresholds,
             seed=random_seed(self._request.seed, "resamples"),
         )
@@ -197,7 +200,7 @@ class Outcome:
             arm=arm,
             images=subjects.places[pool.places],
             patients=subjects.patients[pool.places],
-            folds=np.repeat([choice.fold + 1 for choice in choices], sizes),
+            folds=pool.folds + 1,
             amounts=np.repeat([choice.amount for choice in choices], sizes),
             truth=pool.truth,
             predicted=pool.predicted,

@@ -30,12 +30,14 @@ class Choice:
 class Pool:
     """Images of the same part of several folds, fold by fold: their classes and patients, and what was told of them.
 
-    `likely` is (N, classes). `thresholds`, (N,), decide between two classes, each by its own fold's choice.
+    `likely` is (N, classes). `folds`, (N,), are numbers from 0. `thresholds`, (N,), decide between two classes, each by
+    its own fold's choice.
     """
 
     places: NDArray[np.int64]
     truth: NDArray[np.int64]
     patients: NDArray[np.int64]
+    folds: NDArray[np.int64]
     likely: NDArray[np.float64]
     thresholds: NDArray[np.float64] | None
 
@@ -80,11 +82,13 @@ class Held:
         places = [getattr(self.folds[choice.fold], part) for choice in choices]
         likely = [self._part(choice.fold, arm, choice.amount, part)[1] for choice in choices]
         thresholds = [np.full(len(here), choice.threshold) for here, choice in zip(places, choices, strict=True)]
+        folds = [np.full(len(here), choice.fold) for here, choice in zip(places, choices, strict=True)]
         whole = np.concatenate(places)
         return Pool(
             places=whole,
             truth=self.subjects.codes[whole],
             patients=self.subjects.units[whole],
+            folds=np.concatenate(folds),
             likely=np.concatenate(likely),
             thresholds=None if choices[0].threshold is None else np.concatenate(thresholds),
         )

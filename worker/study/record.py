@@ -23,6 +23,7 @@ from worker.sources.base import SPLITS
 from worker.study.folds import Fold
 
 FOLDS_FILE, IMAGES_FILE, TIME_FILE = "folds.npz", "images.npy", "seconds.json"
+UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True)
@@ -79,14 +80,17 @@ class StudyRecord:
             return _mapped(self._generator(fold, code))
         return None
 
-    def keep_synthetic(self, fold: int, code: int, images: NDArray[np.uint8], seconds: float) -> NDArray[np.uint8]:
-        """Publish what a generator has drawn, let go of its state, and give the images back, memory-mapped."""
+    def keep_synthetic(self, fold: int, code: int, images: Path, seconds: float) -> NDArray[np.uint8]:
+        """Publish what a generator has drawn, let go of its state, and give the images back, memory-mapped.
+
+        `images` is an array file in scratch, which is moved.
+        """
         made = self._context.scratch / "generator"
         made.mkdir()
-        np.save(made / IMAGES_FILE, images)
+        images.replace(made / IMAGES_FILE)
         (made / TIME_FILE).write_text(json.dumps(seconds))
         kept = self._context.store.publish(made, self._context.resource_id, f"generators/{fold + 1}/{code}")
-        self._context.store.withdraw(self._context.resource_id, self.unfinished_name(fold, code))
+        self.withdraw_states(fold, code)
         return _mapped(kept)
 
     def generator_seconds(self, fold: int, code: int) -> float:
@@ -97,11 +101,19 @@ class StudyRecord:
 
     def unfinished_name(self, fold: int, code: int) -> str:
         """Where the states of a generator in training are, below the study's folder; each is named by its step."""
-        return f"unfinished/{fold + 1}/{code}"
+        return f"{UNFINISHED}/{fold + 1}/{code}"
 
     def unfinished_steps(self, fold: int, code: int) -> list[int]:
         """The steps of these states, increasing."""
         return sorted(int(kept.name) for kept in (self._folder / self.unfinished_name(fold, code)).glob("[0-9]*"))
+
+    def withdraw_states(self, fold: int, code: int) -> None:
+        """Let go of those of a generator that has drawn."""
+        self._context.store.withdraw(self._context.resource_id, self.unfinished_name(fold, code))
+
+    def withdraw_unfinished(self) -> None:
+        """Let go of those of all generators, at the end of the study."""
+        self._context.store.withdraw(self._context.resource_id, UNFINISHED)
 
     def _generator(self, fold: int, code: int) -> Path:
         return self._folder / "generators" / str(fold + 1) / str(code)

@@ -81,7 +81,7 @@ def chosen_threshold(truth: Codes, likely: Likely) -> float:
     Raises:
         ValueError: `likely` is not that of two classes for each image.
     """
-    _check(truth, likely, len(truth))
+    _check(truth, likely)
     if likely.shape[1] != 2:
         raise ValueError(f"a threshold decides between two classes, not {likely.shape[1]}")
     negative, positive = (np.sort(likely[truth == code, 1]) for code in (0, 1))
@@ -100,6 +100,7 @@ def score(
     likely: Likely,
     patients: Patients,
     *,
+    folds: NDArray[np.int64] | None = None,
     threshold: float | NDArray[np.float64] | None = None,
     seed: int,
     resamples: int = RESAMPLES,
@@ -109,20 +110,23 @@ def score(
     Sensitivity is the share of a class's images that are taken for it, specificity that of the other images that are
     not; balanced accuracy is the mean sensitivity. AUC is the chance that an image of the class is given a higher
     probability of it than another image, ties counting half (Hanley & McNeil 1982): of the second of two classes; of
-    more, the mean over classes of each against the rest.
+    more, the mean over classes of each against the rest. Only images of one fold are compared, and all such pairs
+    count alike: another fold's network may give higher probabilities to all of its images (Forman & Scholz 2010,
+    "Apples-to-apples in cross-validation studies", SIGKDD Explorations 12).
 
     A class without any image has no sensitivity, and the means go by the others; specificity is None where all images
-    are of one class, and so is AUC.
+    are of one class, and so is AUC where those of each fold are.
 
-    A resample without an image of a class that has some could have had any value of what needs it. It counts as 0 at
-    the low end and as 1 at the high end, so that of a class of three patients or fewer, whom more than 2.5 % of the
-    resamples miss, nothing is told but 0 to 1. Where no image is taken for another class, an interval has no width:
-    no resample holds an error.
+    A resample without an image of a class that has some, or without a pair for its AUC, could have had any value of
+    what needs it. It counts as 0 at the low end and as 1 at the high end, so that of a class of three patients or
+    fewer, whom more than 2.5 % of the resamples miss, nothing is told but 0 to 1. Where no image is taken for another
+    class, an interval has no width: no resample holds an error.
 
     Args:
         truth: the class of each image, below C.
         likely: the probability of each class.
         patients: whose image it is.
+        folds: in which it is held out; None: all in one.
         threshold: see `decided`; AUC does not depend on it.
         seed: of the resamples.
         resamples: how many.
@@ -130,12 +134,13 @@ def score(
     Raises:
         ValueError: there is no image, or the arguments do not go together.
     """
-    _check(truth, likely, len(patients))
+    together = np.zeros(len(truth), np.int64) if folds is None else folds
+    _check(truth, likely, patients, together)
     predicted = decided(likely, threshold)
-    estimates = _statistics(np.ones((1, len(truth))), truth, likely, predicted)[0]
+    estimates = _statistics(np.ones((1, len(truth))), truth, likely, predicted, together)[0]
     replicates = np.concatenate(
         [
-            _statistics(weights, truth, likely, predicted)
+            _statistics(weights, truth, likely, predicted, together)
             for weights in _resampled(patients, resamples, np.random.default_rng(seed))
         ]
     )
@@ -166,7 +171,9 @@ def _resampled(patients: Patients, resamples: int, generator: Generator) -> Iter
         yield times[:, owner].astype(np.float64)
 
 
-def _statistics(weights: NDArray[np.float64], truth: Codes, likely: Likely, predicted: Codes) -> NDArray[np.float64]:
+def _statistics(
+    weights: NDArray[np.float64], truth: Codes, likely: Likely, predicted: Codes, folds: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """Accuracy, balanced accuracy, AUC, and the sensitivity and specificity of each class, NaN where undefined.
 
     Args:
@@ -174,6 +181,7 @@ def _statistics(weights: NDArray[np.float64], truth: Codes, likely: Likely, pred
         truth: (N,).
         likely: (N, C).
         predicted: (N,).
+        folds: (N,), within which images are ranked.
 
     Returns:
         (R, 3 + 2 C).
@@ -186,9 +194,11 @@ def _statistics(weights: NDArray[np.float64], truth: Codes, likely: Likely, pred
         sensitivity = right / actual
         specificity = (images - actual - claimed + right) / (images - actual)
     present = np.unique(truth)
+    mixed = [fold for fold in np.unique(folds) if len(np.unique(truth[folds == fold])) > 1]
+    paired = np.unique(truth[np.isin(folds, mixed)])
     # Of two classes, the AUC of either is the same.
-    asked = present if likely.shape[1] > 2 else present[present == 1]
-    aucs = [_auc(weights, truth == code, likely[:, code]) for code in asked]
+    asked = paired if likely.shape[1] > 2 else paired[paired == 1]
+    aucs = [_auc(weights, truth == code, likely[:, code], folds) for code in asked]
     return np.column_stack(
         [
             right.sum(axis=1) / images[:, 0],
@@ -200,18 +210,26 @@ def _statistics(weights: NDArray[np.float64], truth: Codes, likely: Likely, pred
     )
 
 
-def _auc(weights: NDArray[np.float64], positive: NDArray[np.bool_], likely: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The area under the ROC curve for each row of weights, by counting which images rank below each positive one."""
-    order = np.argsort(likely[~positive])
-    ranked = likely[~positive][order]
-    below = np.zeros((len(weights), len(order) + 1))
-    np.cumsum(weights[:, ~positive][:, order], axis=1, out=below[:, 1:])
-    first, last = (np.searchsorted(ranked, likely[positive], side) for side in ("left", "right"))
-    detected = weights[:, positive]
-    wins = (detected * (below[:, first] + below[:, last])).sum(axis=1) / 2
+def _auc(
+    weights: NDArray[np.float64], positive: NDArray[np.bool_], likely: NDArray[np.float64], folds: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """For each row of weights, in which share of the pairs within folds the positive image ranks above the other one.
+
+    Of one fold it is the area under the ROC curve.
+    """
+    wins, pairs = np.zeros(len(weights)), np.zeros(len(weights))
+    for fold in np.unique(folds):
+        inside, outside = positive & (folds == fold), ~positive & (folds == fold)
+        order = np.argsort(likely[outside])
+        ranked = likely[outside][order]
+        below = np.zeros((len(weights), len(order) + 1))
+        np.cumsum(weights[:, outside][:, order], axis=1, out=below[:, 1:])
+        first, last = (np.searchsorted(ranked, likely[inside], side) for side in ("left", "right"))
+        detected = weights[:, inside]
+        wins += (detected * (below[:, first] + below[:, last])).sum(axis=1) / 2
+        pairs += detected.sum(axis=1) * below[:, -1]
     with np.errstate(invalid="ignore"):  # as in `_statistics`
-        found: NDArray[np.float64] = wins / (detected.sum(axis=1) * below[:, -1])
-    return found
+        return wins / pairs
 
 
 def _interval(estimate: float, replicates: NDArray[np.float64]) -> Interval:
@@ -221,11 +239,10 @@ def _interval(estimate: float, replicates: NDArray[np.float64]) -> Interval:
     return Interval(float(estimate), float(low), float(high))
 
 
-def _check(truth: Codes, likely: Likely, patients: int) -> None:
-    if truth.ndim != 1 or likely.ndim != 2 or not len(truth) == len(likely) == patients:
-        raise ValueError(
-            f"{truth.shape} classes, {likely.shape} probabilities and {patients} patients are not of one set"
-        )
+def _check(truth: Codes, likely: Likely, *others: NDArray[np.int64]) -> None:
+    if truth.ndim != 1 or likely.ndim != 2 or any(len(each) != len(truth) for each in (likely, *others)):
+        shapes = ", ".join(str(each.shape) for each in (truth, likely, *others))
+        raise ValueError(f"classes, probabilities and what else is told of images, {shapes}, are not of one set")
     if not len(truth):
         raise ValueError("without images there is nothing to score")
     if not 0 <= truth.min() <= truth.max() < likely.shape[1]:

@@ -41,12 +41,13 @@ class SealedFold:
         train = self.fold.train
         return Population(self.images, self.subjects.places[train[self.subjects.codes[train] == code]])
 
-    def to_learn_from(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """The real images of the train part (N, S, S), and their classes (N,)."""
-        return self._part(self.fold.train)
+    def to_learn_from(self) -> tuple[Population, NDArray[np.int64]]:
+        """The real images of the train part, and their classes (N,)."""
+        train = self.fold.train
+        return Population(self.images, self.subjects.places[train]), self.subjects.codes[train]
 
     def to_validate_with(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Those of the validation part."""
+        """Those of the validation part, (N, S, S), and theirs."""
         return self._part(self.fold.validation)
 
     def to_test_on(self) -> NDArray[np.uint8]:

@@ -28,7 +28,7 @@ TABLES = "tables"
 class StudyRun:
     """An attempt at a study, which goes on where an earlier one was.
 
-    InvalidRequest if dataset, classes and folds do not go together; DiskFull if there is no room for what is to come.
+    InvalidRequest if dataset, classes and folds do not go together.
     """
 
     def __init__(
@@ -49,20 +49,21 @@ class StudyRun:
         kept = self._record.folds()
         self._folds = folds_of(request, dataset, self._subjects) if kept is None else kept
         self._cells = tuple(cells_of(request, len(self._folds)))
-        whole = bytes_of(request, dataset, self._subjects, len(self._folds))
-        context.need_room(max(0, whole - self._record.bytes))
-        if kept is None:
-            self._record.keep_folds(self._folds)
-        elif done := sum(self._record.told(cell) is not None for cell in self._cells):
+        if done := sum(self._record.told(cell) is not None for cell in self._cells):
             context.note(f"Goes on after {done} of {len(self._cells)} classifiers.")
 
     def work(self) -> None:
         """Teach every classifier that is not taught yet, and what it needs.
 
         Raises:
+            DiskFull: there is no room for what is to come.
             TrainingDiverged: a generator has failed.
             StopRequested: the job was told to stop.
         """
+        whole = bytes_of(self._request, self._dataset, self._subjects, len(self._folds))
+        self._context.need_room(max(0, whole - self._record.bytes))
+        if self._record.folds() is None:
+            self._record.keep_folds(self._folds)
         for fold, cells in groupby(enumerate(self._cells, start=1), key=lambda numbered: numbered[1].fold):
             sealed = SealedFold(fold, self._dataset.images, self._subjects, self._folds[fold])
             for number, cell in cells:
@@ -72,12 +73,19 @@ class StudyRun:
                     self._teach(number, cell, sealed, synthetic)
 
     def result(self, *, patients_known: bool) -> StudyResult:
-        """What came of all that was taught so far, by this attempt and earlier ones; publishes its tables and curve."""
+        """What came of all that was taught so far, by this attempt and earlier ones; publishes its tables and curve.
+
+        Raises:
+            DiskFull: there is no room for them.
+            StopRequested: the job was told to stop, and is to go on elsewhere.
+        """
+        # No attempt will train on, and on a full disk they leave room for the tables.
+        self._record.withdraw_unfinished()
         told = {cell: found for cell in self._cells if (found := self._record.told(cell)) is not None}
         outcome = Outcome(
             self._request,
             Held(self._subjects, self._folds, told),
-            on_score=lambda done, total: self._context.progress("score", done, total, "scores"),
+            on_score=self._tell_score,
         )
         self._publish(outcome)
         generators = (
@@ -109,6 +117,12 @@ class StudyRun:
         self._context.progress(phase, 0, epochs, "epochs")
         told = teach(cell, sealed, synthetic, self._request, on_epoch=tell, clock=self._clock)
         self._record.keep_told(cell, told)
+
+    def _tell_score(self, done: int, total: int) -> None:
+        self._context.progress("score", done, total, "scores")
+        # One that is cancelled ends with its scores.
+        if self._context.should_stop() and not self._context.canceled():
+            raise StopRequested
 
     def _publish(self, outcome: Outcome) -> None:
         if chart := outcome.chart():

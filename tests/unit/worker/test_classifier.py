@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from worker.classifier import FEATURES, Classifier, Epoch, Recipe, fit, release_memory
 from worker.contract.errors import InvalidRequest
+from worker.population import Population
+from worker.study.arms import Joined
 
 SIDE = 8
 SHORT = Recipe(epochs=2, batch_size=16)
@@ -41,6 +43,14 @@ def test_it_learns_to_tell_classes_apart() -> None:
     assert (features.shape, features.dtype) == ((100, FEATURES), np.float64)
     assert features.min() == 0
     assert classifier.epochs[-1].accuracy > classifier.epochs[0].accuracy
+
+
+def test_images_need_not_be_one_array(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, classes = striped(64, 1)
+    monkeypatch.setattr("worker.classifier.IMAGES_AT_ONCE", 10)
+    parts = Joined((Population(images[:40], np.arange(40)), Population(images, np.arange(40, 64))))
+    joined = fit(parts, classes, class_count=2, seed=0, recipe=SHORT)
+    np.testing.assert_array_equal(joined.predict(images), fitted().predict(images))
 
 
 def test_the_recipe_of_the_paper_lowers_the_loss() -> None:

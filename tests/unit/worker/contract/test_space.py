@@ -95,7 +95,8 @@ def test_a_study_takes_no_more_than_foreseen(job_context) -> None:
     record.keep_folds([Fold(*each) for each in parts])
     for fold in range(folds):
         for code in range(classes):
-            record.keep_synthetic(fold, code, np.zeros((largest, 16, 16), np.uint8), 1.0)
+            np.save(drawn := context.scratch / "drawn.npy", np.zeros((largest, 16, 16), np.uint8))
+            record.keep_synthetic(fold, code, drawn, 1.0)
         for arm in ("real", "synthetic"):
             told = np.zeros((images // folds, classes))
             record.keep_told(Cell(fold, arm, 5), Told(told, told, 1.0, 1))

@@ -1,12 +1,14 @@
 """A study from end to end, of tiny networks: what it tells, and that it goes on, stops and can be done again."""
 
 import csv
+import errno
 import io
 import json
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import pytest
@@ -14,16 +16,17 @@ from numpy.typing import NDArray
 
 from trainers import labelled_dataset
 from worker.context import StopRequested
-from worker.contract.errors import InvalidRequest, TrainingDiverged
+from worker.contract.errors import DiskFull, InvalidRequest, TrainingDiverged
 from worker.contract.resources import Kind
 from worker.contract.results import StudyResult
 from worker.contract.study_cells import cells_of
 from worker.contract.study_requests import STUDY_ARMS, SYNTHETIC_ARMS, StudyRequest
-from worker.dataset import Dataset
+from worker.dataset import Dataset, ImagesWriter
 from worker.population import Population
 from worker.sources.base import SPLITS
 from worker.stages.study import study
-from worker.study import arms, generators, study_run
+from worker.study import arms, generators, outcome, study_run
+from worker.study.scores import score
 from worker.trainer import Trainer
 
 SIZE = 8
@@ -133,7 +136,7 @@ class UntaughtTrainer:
     state_bytes = 0
 
     def __init__(self, family: Any, hyperparameters: Any, strategy: Any, population: Population, plan: Any) -> None:
-        self.family, self.steps_done = family, 0
+        self.family, self.hyperparameters, self.steps_done = family, hyperparameters, 0
         self.handed.append(set(population.take(np.arange(len(population)))[:, 0, 0].tolist()))
 
     def advance(self, steps: int) -> list[dict[str, float]]:
@@ -160,7 +163,7 @@ def test_no_generator_or_classifier_sees_a_patient_who_is_tested_on(context, tmp
 
     def fit(images: NDArray[np.uint8], *_: Any, validation: Any, **__: Any) -> UntaughtClassifier:
         assert validation is None
-        taught.append(set(images[:, 0, 0].tolist()))
+        taught.append(set(images[np.arange(len(images))][:, 0, 0].tolist()))
         return UntaughtClassifier()
 
     monkeypatch.setattr(generators, "Trainer", UntaughtTrainer)
@@ -210,6 +213,10 @@ def test_equal_requests_have_equal_results_in_whatever_order_the_work_is_done(
 
 class Killed(BaseException):
     """As if the process had died."""
+
+
+def killed(*_: Any, **__: Any) -> NoReturn:
+    raise Killed
 
 
 def test_a_killed_study_goes_on_and_gives_the_same_tables(job_context, dataset, tiny, monkeypatch) -> None:
@@ -315,22 +322,182 @@ def test_a_study_whose_worker_is_told_to_stop_tells_nothing_yet(context, dataset
 def test_a_stop_within_a_generator_keeps_its_state_for_another_attempt(
     context, dataset, tiny, monkeypatch, is_canceled: bool
 ) -> None:
-    monkeypatch.setattr(generators, "Trainer", UntaughtTrainer)
-    monkeypatch.setattr(generators, "write_state", lambda _, made: made.mkdir())
-    monkeypatch.setattr(arms, "fit", lambda *_, **__: UntaughtClassifier())
+    untaught(monkeypatch)
     job = context()
     job.reporter.is_canceled = is_canceled
-    job.reporter.should_stop = lambda: any("generator" in report.phase for report in job.reporter.reports)
+    job.reporter.should_stop = lambda: bool(states(job))
     with pytest.raises(StopRequested):
         study(request(tiny, arms=("synthetic",), amounts=(6,)), dataset, job)
-    kept = list((job.store.folder(job.resource_id) / "unfinished").rglob("0000*"))
-    assert [state.name for state in kept] == ([] if is_canceled else ["00000000"])
+    assert states(job) == ([] if is_canceled else ["00000002"])
+
+
+def untaught(monkeypatch: pytest.MonkeyPatch, trainer: type = UntaughtTrainer) -> None:
+    """Networks that learn nothing, and a state of a generator after every second step."""
+    monkeypatch.setattr(UntaughtTrainer, "handed", [])
+    monkeypatch.setattr(generators, "Trainer", trainer)
+    monkeypatch.setattr(generators, "STATE_EVERY", 2)
+    monkeypatch.setattr(generators, "write_state", lambda _, made: made.mkdir())
+    monkeypatch.setattr(arms, "fit", lambda *_, **__: UntaughtClassifier())
+
+
+def states(job: Any) -> list[str]:
+    return [state.name for state in (job.store.folder(job.resource_id) / "unfinished").rglob("0000*")]
+
+
+def test_states_that_a_killed_attempt_left_beside_its_images_are_let_go_of(context, dataset, tiny, monkeypatch) -> None:
+    untaught(monkeypatch)
+    asked = request(tiny, arms=("synthetic",), amounts=(6,))
+    job = context()
+
+    def die(_: str, name: str) -> None:
+        if name.count("/") == 2:  # all states of a generator
+            raise Killed
+
+    with monkeypatch.context() as dying:
+        dying.setattr(job.store, "withdraw", die)
+        with pytest.raises(Killed):
+            study(asked, dataset, job)
+    assert states(job)
+    again = context()
+    monkeypatch.setattr(arms, "fit", killed)
+    with pytest.raises(Killed):
+        study(asked, dataset, again)
+    assert states(again) == []
 
 
 def test_a_generator_that_diverges_ends_the_study_in_a_sentence(context, dataset, failing) -> None:
     family = failing('metrics["d_loss"] = metrics["d_loss"] + float("nan")')
     with pytest.raises(TrainingDiverged, match=r"fold 1, generator of Mass: by step 1 a loss .* learning_rate_d below"):
         study(request(family, arms=("synthetic",), amounts=(6,)), dataset, context())
+
+
+class LastDiverges(UntaughtTrainer):
+    """The last of six generators diverges, once it has a state."""
+
+    def advance(self, steps: int) -> list[dict[str, float]]:
+        rows = super().advance(steps)
+        return [{"loss": float("nan")}] if len(self.handed) == 6 and self.steps_done > 2 else rows
+
+
+def test_a_study_that_fails_leaves_what_is_done(context, dataset, tiny, monkeypatch) -> None:
+    untaught(monkeypatch, LastDiverges)
+    job = context()
+    with pytest.raises(TrainingDiverged, match="fold 3, generator of Nodule"):
+        study(request(tiny, folds=3, arms=("real", "synthetic"), amounts=(6,)), dataset, job)
+    told = {(row["arm"], row["fold"]) for row in predictions(job)}
+    assert told == {*(("real", fold) for fold in "123"), *(("synthetic", fold) for fold in "12")}
+    assert states(job) == []
+
+
+def test_a_study_that_fails_on_a_full_disk_leaves_what_is_done(context, dataset, tiny, monkeypatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    untaught(monkeypatch)
+    monkeypatch.setattr(ImagesWriter, "append", full)
+    job = context()
+    with pytest.raises(OSError, match="no room"):
+        study(request(tiny, arms=("real", "synthetic"), amounts=(6,)), dataset, job)
+    assert {row["arm"] for row in predictions(job)} == {"real"}
+
+
+def test_without_room_for_what_is_left_it_leaves_what_is_done(context, dataset, tiny, monkeypatch) -> None:
+    untaught(monkeypatch)
+    asked = request(tiny, arms=("real", "real_oversampled"), amounts=(0,))
+    first = context(stop_after=1)
+    first.reporter.is_canceled = False
+    with pytest.raises(StopRequested):
+        study(asked, dataset, first)
+    again = context()
+
+    def full(_: int) -> NoReturn:
+        raise DiskFull("no room")
+
+    monkeypatch.setattr(again, "need_room", full)
+    with pytest.raises(DiskFull, match="no room"):
+        study(asked, dataset, again)
+    assert {row["arm"] for row in predictions(again)} == {"real"}
+
+
+def test_a_disk_that_takes_no_tables_is_not_what_a_study_failed_of(context, dataset, tiny, monkeypatch) -> None:
+    untaught(monkeypatch, LastDiverges)
+    job = context()
+    publish = job.store.publish_bytes
+
+    def full(content: bytes, resource_id: str, name: str) -> Path:
+        if name in ARTEFACTS:
+            raise DiskFull("no room")
+        return publish(content, resource_id, name)
+
+    monkeypatch.setattr(job.store, "publish_bytes", full)
+    with pytest.raises(TrainingDiverged):
+        study(request(tiny, folds=3, arms=("synthetic",), amounts=(6,)), dataset, job)
+    assert any("could not be published: no room" in event["message"] for _, event in job.reporter.events)
+
+
+@pytest.mark.parametrize("is_canceled", [False, True])
+def test_scoring_hears_a_stop(context, dataset, tiny, monkeypatch, is_canceled: bool) -> None:
+    untaught(monkeypatch)
+    asked = request(tiny, arms=("real",), amounts=(0,))
+    job = context()
+    job.reporter.is_canceled = is_canceled
+    job.reporter.should_stop = lambda: any(report.phase == "score" for report in job.reporter.reports)
+    if is_canceled:  # all is done but the scores
+        assert study(asked, dataset, job).missing == ()
+        return
+    with pytest.raises(StopRequested) as stop:
+        study(asked, dataset, job)
+    assert stop.value.result is None
+    assert study(asked, dataset, context()).missing == ()
+
+
+def test_what_is_the_same_classifiers_is_scored_once(context, dataset, tiny, monkeypatch) -> None:
+    scored: list[Any] = []
+
+    def counting(*arguments: Any, **more: Any) -> Any:
+        scored.append(arguments)
+        return score(*arguments, **more)
+
+    untaught(monkeypatch)
+    monkeypatch.setattr(outcome, "score", counting)
+    study(request(tiny, arms=("real", "real_synthetic"), amounts=(0, 6)), dataset, context())
+    # With 0 and with 6 images, on validation and test; all arms choose 0.
+    assert len(scored) == 2 * 2
+
+
+def test_an_auc_is_that_of_the_pairs_within_a_fold(context, dataset, monkeypatch) -> None:
+    shifts = iter((0.0, 0.3, 0.6))
+
+    class Shifted(UntaughtClassifier):
+        """Tells a mass by the brightness; each of the three on a scale of its own."""
+
+        def __init__(self) -> None:
+            self.shift = next(shifts)
+
+        def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+            mass = self.shift + images.mean(axis=(1, 2)) / 1000
+            return np.column_stack([mass, 1 - mass])
+
+    monkeypatch.setattr(arms, "fit", lambda *_, **__: Shifted())
+    (real,) = study(request("unheard-of", folds=3, arms=("real",), amounts=(0,)), dataset, context()).arms
+    for part in (real.validation, real.test):
+        assert part.auc is not None
+        assert part.auc.estimate == part.auc.low == 1
+
+
+def test_the_memory_does_not_grow_with_the_amount(context, dataset, tiny, monkeypatch) -> None:
+    untaught(monkeypatch)
+    amount = 40_000
+    lesson_of = arms.lesson_of
+    monkeypatch.setattr(arms, "lesson_of", lambda cell, *more: killed() if cell.amount else lesson_of(cell, *more))
+    tracemalloc.start()
+    try:
+        with pytest.raises(Killed):
+            study(request(tiny, arms=("synthetic",), amounts=(amount,)), dataset, context())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < amount * SIZE**2 / 2  # half of what one class has drawn
 
 
 @pytest.mark.parametrize(

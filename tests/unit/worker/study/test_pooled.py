@@ -64,6 +64,7 @@ def test_each_fold_chooses_for_itself() -> None:
     assert pool.places.tolist() == list(range(8))
     assert pool.truth.tolist() == [0, 1] * 4
     assert pool.patients.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert pool.folds.tolist() == [0] * 4 + [1] * 4
     assert np.array_equal(pool.likely, np.concatenate([WRONG, LATE]))
     assert pool.thresholds.tolist() == [0.5] * 4 + [pytest.approx(0.725)] * 4
     assert pool.predicted.tolist() == [1, 0, 1, 0, 0, 1, 0, 1]

@@ -46,8 +46,19 @@ def test_synthetic_images_are_found_again_and_the_states_before_them_are_gone(re
         context.store.publish_bytes(b"state", context.resource_id, f"{record.unfinished_name(0, 1)}/{step:08d}/state")
     assert record.unfinished_steps(0, 1) == [200, 400]
     images = np.arange(3 * 8 * 8, dtype=np.uint8).reshape(3, 8, 8)
-    assert np.array_equal(record.keep_synthetic(0, 1, images, 2.5), images)
+    np.save(drawn := context.scratch / "drawn.npy", images)
+    assert np.array_equal(record.keep_synthetic(0, 1, drawn, 2.5), images)
     assert np.array_equal(record.synthetic(0, 1), images)
     assert isinstance(record.synthetic(0, 1), np.memmap)
     assert (record.generator_seconds(0, 1), record.unfinished_steps(0, 1)) == (2.5, [])
     assert record.synthetic(0, 0) is record.synthetic(1, 1) is None
+
+
+def test_states_of_all_generators_can_be_let_go_of(record) -> None:
+    context = record._context
+    for code in (0, 1):
+        context.store.publish_bytes(b"state", context.resource_id, f"{record.unfinished_name(2, code)}/00000200/state")
+    record.withdraw_states(2, 1)
+    assert (record.unfinished_steps(2, 0), record.unfinished_steps(2, 1)) == ([200], [])
+    record.withdraw_unfinished()
+    assert list(context.store.folder(context.resource_id).iterdir()) == []

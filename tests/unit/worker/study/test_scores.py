@@ -82,24 +82,73 @@ def test_they_are_scikit_learns(classes: int) -> None:
     assert found.auc.estimate == pytest.approx(expected)
 
 
+@settings(deadline=None, max_examples=60)
+@given(seed=SEEDS, images=st.integers(1, 30), classes=st.integers(2, 4), folds=st.integers(1, 4))
+def test_the_auc_is_that_of_the_pairs_within_a_fold(seed: int, images: int, classes: int, folds: int) -> None:
+    generator = np.random.default_rng(seed)
+    truth, where = generator.integers(0, classes, images), generator.integers(0, folds, images)
+    likely = probabilities(seed, images, classes)
+    found = score(truth, likely, np.arange(images), folds=where, seed=0, resamples=2)
+    aucs = []
+    for code in range(classes):
+        won = [
+            (likely[one, code] > likely[other, code]) + (likely[one, code] == likely[other, code]) / 2
+            for one, other in product(range(images), repeat=2)
+            if truth[one] == code != truth[other] and where[one] == where[other]
+        ]
+        aucs += [np.mean(won)] if won else []
+    if aucs:
+        assert found.auc is not None
+        assert found.auc.estimate == pytest.approx(np.mean(aucs))
+    else:
+        assert found.auc is None
+
+
+def test_folds_of_another_scale_do_not_change_the_auc() -> None:
+    generator = np.random.default_rng(6)
+    truth, folds, whose = generator.integers(0, 2, 600), np.arange(600) % 3, np.arange(600) // 3
+    logits = generator.normal(size=600) + 1.8 * truth
+    one_scale, other_scales = (
+        of_two((1 / (1 + np.exp(-each))).tolist()) for each in (logits, logits + np.array([0, 1, -2])[folds])
+    )
+    found = score(truth, one_scale, whose, folds=folds, seed=0)
+    assert score(truth, other_scales, whose, folds=folds, seed=0).auc == found.auc
+    mixed = score(truth, other_scales, whose, seed=0)
+    assert found.auc is not None
+    assert mixed.auc is not None
+    assert mixed.auc.high < found.auc.estimate
+
+
+def test_of_one_fold_it_is_the_usual_auc() -> None:
+    truth, likely, whose = np.arange(50) % 3, probabilities(5, 50, 3), np.arange(50) // 2
+    assert score(truth, likely, whose, folds=np.full(50, 4), seed=1) == score(truth, likely, whose, seed=1)
+
+
 @settings(deadline=None, max_examples=15)
-@given(seed=SEEDS, images=st.integers(1, 12), patients=st.integers(1, 6), classes=st.integers(2, 3))
+@given(
+    seed=SEEDS,
+    images=st.integers(1, 12),
+    patients=st.integers(1, 6),
+    classes=st.integers(2, 3),
+    folds=st.integers(1, 2),
+)
 def test_an_interval_is_that_of_the_scores_of_the_resampled_patients(
-    seed: int, images: int, patients: int, classes: int
+    seed: int, images: int, patients: int, classes: int, folds: int
 ) -> None:
     generator = np.random.default_rng(seed)
     truth, whose = generator.integers(0, classes, images), generator.integers(0, patients, images)
-    likely = probabilities(seed, images, classes)
-    found = score(truth, likely, whose, seed=seed, resamples=25)
+    likely, where = probabilities(seed, images, classes), whose % folds
+    found = score(truth, likely, whose, folds=where, seed=seed, resamples=25)
     chance = np.random.default_rng(seed)
     groups = [np.flatnonzero(whose == each) for each in np.unique(whose)]
     lows, highs, lacking = [], [], 0
     for _ in range(25):
         rows = np.concatenate([groups[drawn] for drawn in chance.integers(len(groups), size=len(groups))])
-        row = estimates(score(truth[rows], likely[rows], rows, seed=0, resamples=1))
+        row = estimates(score(truth[rows], likely[rows], rows, folds=where[rows], seed=0, resamples=1))
         if not set(truth.tolist()) <= set(truth[rows].tolist()):
             lacking += 1
             row[1] = None  # the mean is over all classes, or is none
+        if not paired(truth, where) <= paired(truth[rows], where[rows]):
             row[2] = None
         lows.append([0.0 if each is None else each for each in row])
         highs.append([1.0 if each is None else each for each in row])
@@ -109,6 +158,12 @@ def test_an_interval_is_that_of_the_scores_of_the_resampled_patients(
         if interval is not None:
             assert (interval.low, interval.high) == pytest.approx((expected_low, expected_high))
     assert found.resamples_without_a_class == lacking
+
+
+def paired(truth: Codes, folds: NDArray[np.int64]) -> set[int]:
+    """Classes with an image in whose fold there is one of another class."""
+    pairs = product(zip(truth.tolist(), folds.tolist(), strict=True), repeat=2)
+    return {code for (code, fold), (other, elsewhere) in pairs if fold == elsewhere and code != other}
 
 
 def coverage(images_each: int, between: float) -> float:
@@ -282,3 +337,8 @@ def test_what_does_not_go_together_is_refused(
     codes: Codes = np.array(truth, np.int64)
     with pytest.raises(ValueError, match=sentence):
         score(codes, likely, np.array(patients, np.int64), seed=0)
+
+
+def test_folds_are_of_the_same_images() -> None:
+    with pytest.raises(ValueError, match="not of one set"):
+        score(np.array([0, 1]), np.full((2, 2), 0.5), np.arange(2), folds=np.array([0]), seed=0)
