@@ -1,12 +1,19 @@
-"""Checks which classes a training or study is to learn, or to be kept to, as far as a dataset's counts tell."""
+"""Checks which classes a training or study is to learn, or to be kept to, as far as a dataset's counts tell.
+
+How many images there are of lists of findings, its counts do not tell, but its items do.
+"""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from worker.contract.checkpoints import CheckpointRecord
 from worker.contract.errors import FieldError
-from worker.contract.requests import ClassChoice
+from worker.contract.requests import ClassChoice, TrainingRequest
+from worker.contract.resources import RequestRecord, Resource
 from worker.contract.results import FamilyDescription
+from worker.contract.store import Store
 from worker.sources.base import NO_FINDING
-from worker.sources.classes import LABEL_SEPARATOR, check_number
+from worker.sources.classes import LABEL_SEPARATOR, check_number, classes_kept_to
+from worker.sources.items import class_counts
 from worker.sources.names import no_such, refuse, wrong_names
 
 
@@ -44,6 +51,18 @@ def known_classes(choice: ClassChoice, counts: Mapping[str, Mapping[str, int]]) 
         refuse(wrong)
         return choice.only
     return None if choice.by == "labels" else tuple(known)
+
+
+def images_to_compare(
+    store: Store, dataset: Resource, part: str, training: RequestRecord, checkpoint: CheckpointRecord
+) -> int:
+    """How many images of a part of a training's dataset are of the classes that the training was kept to."""
+    asked = TrainingRequest.model_validate(training.request).classes
+    kept = classes_kept_to(asked, checkpoint.classes)
+    if kept.only is None:
+        return int((dataset.result or {})["counts"]["split"].get(part, 0))
+    sizes = class_counts(store.folder(dataset.id), kept.by, part)
+    return sum(sizes[name] for name in kept.only)
 
 
 def _wrong_values(names: tuple[str, ...], known: Collection[str]) -> Iterator[FieldError]:

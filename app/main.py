@@ -17,6 +17,7 @@ from app.foreign_pages import ForeignPages
 from app.jobs import Jobs
 from app.keys import Keyring
 from app.metrics import MeasuredRequests, Metrics
+from app.printable_paths import PrintablePaths
 from app.quotas import Admission
 from app.request_ids import RequestIds
 from app.routes import (
@@ -93,6 +94,7 @@ def create_app(settings: Settings, policy: Policy = Policy.IF_THERE_IS_A_FILE) -
     app.add_middleware(ForeignPages)
     app.add_middleware(Door, keyring=keyring, policy=policy)
     app.add_middleware(Audit)
+    app.add_middleware(PrintablePaths)
     app.add_middleware(RequestIds)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(MeasuredRequests, metrics=metrics)

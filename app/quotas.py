@@ -26,6 +26,7 @@ from worker.contract.queues import QueueName, queue
 from worker.contract.resources import Kind, RequestRecord
 from worker.contract.settings import Settings
 from worker.contract.store import Store
+from worker.contract.study_requests import StudyRequest
 
 RESERVED_SECONDS = 30
 """For so long a place is kept for a job whose request is being written."""
@@ -168,6 +169,8 @@ class Admission:
 
 
 def _check_size(record: RequestRecord, owner: str, quotas: Quotas) -> None:
+    if record.kind is Kind.STUDY and not StudyRequest.model_validate(record.request).needs_generators:
+        return  # its sizes are those of generators
     of_what = "generator of a study" if record.kind is Kind.STUDY else record.kind.noun
     for name, field in SIZE_FIELDS.get(record.kind, {}).items():
         asked, limit = _largest(record.request, field), getattr(quotas, name)

@@ -1,7 +1,7 @@
 """What jobs leave behind, for tests that do not run them."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +28,8 @@ from worker.contract.results import (
     StudyScores,
 )
 from worker.contract.store import Store
+from worker.sources.base import NO_FINDING
+from worker.sources.items import ITEM_COLUMNS, ITEMS
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -142,6 +144,15 @@ def dataset_result(train: int, validation: int = 0) -> dict[str, Any]:
         "split": {"train": train, "validation": validation, "test": 0},
     }
     return {"images": images, "patients": images, "sha256": "0" * 64, "counts": counts}
+
+
+def write_items(store: Store, dataset: str, sizes: Mapping[str, int], split: str = "train") -> None:
+    """The items.csv of a dataset with so many images of each class, all in one part; those with findings are PA."""
+    lines = [",".join(ITEM_COLUMNS)]
+    for name, images in sizes.items():
+        labels = "" if name == NO_FINDING else name
+        lines += [f"x.png,1,{labels},{'PA' if labels else 'AP'},F,34,{split},{len(lines)}," for _ in range(images)]
+    store.publish_bytes("\n".join(lines).encode(), dataset, ITEMS)
 
 
 def write_ended(

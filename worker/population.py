@@ -12,7 +12,7 @@ from worker.contract.errors import InvalidRequest
 from worker.contract.requests import ClassChoice, TrainingRequest
 from worker.dataset import Dataset, ImageClasses
 from worker.models.base import Family
-from worker.sources.classes import check_number
+from worker.sources.classes import check_number, classes_kept_to
 from worker.sources.names import refuse, wrong_names
 
 
@@ -71,11 +71,8 @@ def kept_to(dataset: Dataset, choice: ClassChoice | None, learnt: LearntClasses)
         choice: What the training was asked to keep to.
         learnt: What it tells apart.
     """
-    if learnt.by is not None:
-        return dataset.of_classes(learnt.by, learnt.names)
-    if choice is not None and choice.only is not None:
-        return dataset.of_classes(choice.by, choice.only)
-    return dataset
+    kept = classes_kept_to(choice, learnt)
+    return dataset if kept.only is None else dataset.of_classes(kept.by, kept.only)
 
 
 def labels_of(dataset: Dataset, learnt: LearntClasses, places: NDArray[np.int64]) -> list[str] | None:

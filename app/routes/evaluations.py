@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from app import cards, media
 from app.card_facts import collect
 from app.checkpoints import chosen_checkpoint
+from app.classes import images_to_compare
 from app.parts import in_file, in_memory
 from app.routes.bodies import check_body
 from app.routes.downloads import Asked, responses, send
@@ -120,10 +121,10 @@ def _resolve(use: Services, request: EvaluationRequest) -> tuple[EvaluationReque
     check_kind(request.training, Kind.TRAINING)
     training = use.store.read_request(request.training)
     dataset = use.jobs.finished(training.request["dataset"])
-    real = (dataset.result or {})["counts"]["split"].get(request.reference, 0)
+    checkpoint = chosen_checkpoint(use.store, request.training, request.checkpoint)
+    real = images_to_compare(use.store, dataset, request.reference, training, checkpoint)
     size = dataset.request["image_size"]
     check_reference(request, size, real)
-    checkpoint = chosen_checkpoint(use.store, request.training, request.checkpoint)
     expected = EvaluationForecast(image_size=size, synthetic=request.count, real=min(real, request.count))
     return request.model_copy(update={"checkpoint": checkpoint.step}), expected
 

@@ -14,6 +14,7 @@ from app import media
 from app.access import CalledBy, Caller
 from app.blind_readings import BlindReading, finished
 from app.checkpoints import chosen_checkpoint
+from app.classes import images_to_compare
 from app.parts import in_memory
 from app.reading_results import ReadingResults, results_of
 from app.routes.blind_reading import ReaderView, ready, view_of
@@ -138,7 +139,7 @@ def _resolve(use: Services, request: ReaderStudyRequest) -> tuple[ReaderStudyReq
     training = use.store.read_request(request.training)
     dataset = use.jobs.finished(training.request["dataset"])
     checkpoint = chosen_checkpoint(use.store, request.training, request.checkpoint)
-    held_out = (dataset.result or {})["counts"]["split"].get(request.reference, 0)
+    held_out = images_to_compare(use.store, dataset, request.reference, training, checkpoint)
     check_reading(request, checkpoint.classes, held_out)
     expected = ReaderStudyForecast(
         image_size=dataset.request["image_size"],

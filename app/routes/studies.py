@@ -20,7 +20,7 @@ from worker.contract.resources import Kind, Resource
 from worker.contract.results import StudyForecast
 from worker.contract.space import check_room, study_bytes
 from worker.contract.study_cells import cells_of
-from worker.contract.study_requests import SYNTHETIC_ARMS, StudyRequest
+from worker.contract.study_requests import StudyRequest
 from worker.sources.base import SPLITS
 from worker.sources.classes import FEWEST_CLASSES, check_told_apart, check_unlabelled
 
@@ -107,7 +107,7 @@ def _complete(use: Services, request: StudyRequest) -> StudyRequest:
     if (names := known_classes(request.classes, result["counts"])) is not None:
         check_told_apart(names)
     _check_parts(request, result)
-    if not any(arm in SYNTHETIC_ARMS for arm in request.arms):
+    if not request.needs_generators:
         return request
     model = _complete_model(use, request.generator.model, dataset.request["image_size"])
     return request.model_copy(update={"generator": request.generator.model_copy(update={"model": model})})
@@ -148,7 +148,7 @@ def _bytes_at_least(use: Services, request: StudyRequest) -> int:
         image_size=dataset.request["image_size"],
         classes=max(FEWEST_CLASSES, len(names)),
         folds=request.folds or 1,
-        largest_amount=request.amounts[-1] if any(arm in SYNTHETIC_ARMS for arm in request.arms) else 0,
+        largest_amount=request.amounts[-1] if request.needs_generators else 0,
         cells=sum(1 for _ in cells_of(request, 1)),
     )
 

@@ -37,6 +37,7 @@ label_columns = ["Follow-up #"]
 columns.file = "Image Index"
 columns.split = "Patient Gender"
 values.split = {M = "train", F = "test"}
+values.label_columns = {"-1.0" = "absent"}
 """,
     b'layout = "folders"\ncitation = "A. Author"\n',
 ]

@@ -12,7 +12,7 @@ def check_reference(request: EvaluationRequest, image_size: int, images: int) ->
     Args:
         request: The evaluation.
         image_size: Pixels on a side.
-        images: How many there are in that part.
+        images: How many there are in that part, of the classes that the training was kept to.
 
     Raises:
         InvalidRequest: they are too small, or too few.
@@ -26,7 +26,8 @@ def check_reference(request: EvaluationRequest, image_size: int, images: int) ->
         raise InvalidRequest.at(
             "#/reference",
             f"The part {request.reference!r} of the dataset has {images} images to compare with, and an evaluation "
-            f"needs {MIN_EVALUATED}: take another part, or make a dataset with a larger one.",
+            f"needs {MIN_EVALUATED}: take another part, or make a dataset with a larger one. Images of other classes "
+            "than the training's do not count.",
         )
 
 

@@ -86,7 +86,7 @@ def check_reading(request: ReaderStudyRequest, learnt: LearntClasses, images: in
     Args:
         request: The study.
         learnt: The classes that its training tells apart.
-        images: How many there are in the part of the dataset that the real ones are from.
+        images: How many of its classes there are in the part of the dataset that the real ones are from.
 
     Raises:
         InvalidRequest: a class is asked for where there are not two, or there are fewer images.
@@ -101,5 +101,6 @@ def check_reading(request: ReaderStudyRequest, learnt: LearntClasses, images: in
         raise InvalidRequest.at(
             "#/count",
             f"The part {request.reference!r} of the dataset has {images} images, and {request.count} are to be shown: "
-            "ask for fewer, take the other part, or make a dataset with a larger one.",
+            "ask for fewer, take the other part, or make a dataset with a larger one. Images of other classes than "
+            "the training's do not count.",
         )

@@ -113,3 +113,8 @@ class StudyRequest(Request):
                 "above 0, or arms without them"
             )
         return self
+
+    @property
+    def needs_generators(self) -> bool:
+        """Whether anything learns from synthetic images; if not, `generator` and `amounts` are of no account."""
+        return any(arm in SYNTHETIC_ARMS for arm in self.arms)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from worker.contract.checkpoints import LearntClasses
 from worker.contract.errors import InvalidRequest
+from worker.contract.requests import ClassChoice
 from worker.sources.names import refuse, wrong_names
 
 LABEL_SEPARATOR = "|"
@@ -59,6 +60,18 @@ def labels_to_draw(asked: tuple[str, ...] | None, learnt: LearntClasses, family:
         return None
     refuse(wrong_names("#/labels", "class", asked or (), learnt.names))
     return asked or learnt.names
+
+
+def classes_kept_to(choice: ClassChoice | None, learnt: LearntClasses) -> ClassChoice:
+    """Whose images alone a training is compared with; all there are where `only` is None.
+
+    Args:
+        choice: What the training was asked to keep to.
+        learnt: What it tells apart.
+    """
+    if learnt.by is not None:
+        return ClassChoice(by=learnt.by, only=learnt.names)
+    return choice or ClassChoice()
 
 
 def label_of(labels: Sequence[str], index: int) -> str:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from worker.contract.errors import SourceUnreadable
 from worker.sources.base import OUTLIER_FLAGS, UNKNOWN_AGE, FolderSource, SourceTable
@@ -100,12 +99,6 @@ def _table(told_by: str, classes: Sequence[_Class]) -> SourceTable:
         else np.repeat([each.split for each in classes], sizes).astype(np.uint8),
         names_patients=False,
     )
-
-
-def _splits(classes: Sequence[_Class]) -> NDArray[np.uint8] | None:
-    if classes[0].split is None:
-        return None
-    return np.array([each.split for each in classes for _ in each.files], np.uint8)
 
 
 def _classes(folder: Path) -> list[_Class]:

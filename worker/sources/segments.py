@@ -43,13 +43,9 @@ def segments_of(request: GenerationRequest) -> tuple[Segment, ...]:
 
 def labels_within(segments: Sequence[Segment], first: int, count: int) -> list[str] | None:
     """The labels of `count` images from one on; None where they have none."""
-    told = [labels_in_turn(part.labels, part.first, part.count) for part in parts_within(segments, first, count)]
+    parts = (segment.within(first, count) for segment in segments)
+    told = [labels_in_turn(part.labels, part.first, part.count) for part in parts]
     return None if None in told else [label for labels in told for label in labels or ()]
-
-
-def parts_within(segments: Sequence[Segment], first: int, count: int) -> list[Segment]:
-    """What each segment has of `count` images from one on, without those that have none."""
-    return [part for part in (segment.within(first, count) for segment in segments) if part.count]
 
 
 def _segment(training: str, step: object, first: int, count: int, labels: tuple[str, ...] | None) -> Segment:

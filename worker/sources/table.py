@@ -27,14 +27,15 @@ from worker.sources.columns import PARTS, codes, label_sets, values, years
 from worker.sources.description import DESCRIPTION_FILE, read_description, wrong_description
 from worker.sources.files import check_within
 from worker.sources.image_files import ImageFile
-from worker.sources.table_description import TableDescription
+from worker.sources.table_description import Presence, TableDescription
 from worker.sources.tables import read_columns
 from worker.sources.terms import Terms, terms_of
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 """An id that can be kept as it is; `007` might be another patient than `7`."""
-_TRUTHS = {"true": True, "false": False, "": False}
-"""Marks that are no numbers."""
+_MARKS: Mapping[str, Presence] = {"true": "present", "false": "absent", "": "absent"}
+"""Those that are no numbers."""
+_NUMBERS: Mapping[float, Presence] = {1.0: "present", 0.0: "absent"}
 
 
 class Table(FolderSource):
@@ -170,8 +171,8 @@ class _Rows:
         if titles := self.said.label_columns:
             bits, names = label_sets([stands_for.get(title, title) for title in titles], self.said.table)
             labels = np.zeros(len(self.files), np.uint64)
-            for place, title in enumerate(titles):
-                marks = values(self.texts[f"label_columns.{place}"], partial(self._is_marked, title), np.uint64)
+            for place in range(len(titles)):
+                marks = values(self.texts[f"label_columns.{place}"], partial(self._is_marked, place), np.uint64)
                 labels |= marks * bits[place]
             return labels, names
 
@@ -183,18 +184,19 @@ class _Rows:
         found = {text: findings(text) for text in set(texts)}
         return label_sets([found[text] for text in texts], self.said.table)
 
-    def _is_marked(self, title: str, mark: str) -> bool:
-        """1 and true are; 0, nothing, and whatever other number there is, such as -1 for a doubt, are not."""
-        text = mark.strip().lower()
-        if text in _TRUTHS:
-            return _TRUTHS[text]
-        try:
-            return float(text) == 1
-        except ValueError as error:
+    def _is_marked(self, place: int, mark: str) -> bool:
+        """1 and true are; 0, false and nothing are not; of others, as -1 for a doubt, the description has to tell."""
+        text = mark.strip()
+        meant = self.said.values.label_columns.get(text) or _MARKS.get(text.lower()) or _number_mark(text)
+        if meant is None:
+            row = self.texts[f"label_columns.{place}"].index(mark)
             raise SourceUnreadable(
-                f"{self.said.table} marks an image with {mark!r} in the column {title!r}: write 1 or 0, or leave the "
-                "column out of `label_columns`."
-            ) from error
+                f"{self.said.table} marks {self.files[row]!r}, in row {row + 1:,} below the header, with {text!r} in "
+                f"the column {self.said.label_columns[place]!r}: say under [values.label_columns] of "
+                f'{DESCRIPTION_FILE} whether that is "present" or "absent", write 1 or 0, or leave the column out of '
+                "`label_columns`."
+            )
+        return meant == "present"
 
     def _patients(self, present: NDArray[np.bool_]) -> NDArray[np.int64]:
         """A number for each patient, its own where all have one; without a column, each row is a patient."""
@@ -226,3 +228,10 @@ class _Rows:
                 f"{self.said.table} names no {field} of {np.count_nonzero(blank):,} images, such as "
                 f"{self.files[int(blank.argmax())]!r}: fill it in, or {or_else}."
             )
+
+
+def _number_mark(text: str) -> Presence | None:
+    try:
+        return _NUMBERS.get(float(text))
+    except ValueError:
+        return None

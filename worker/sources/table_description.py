@@ -17,8 +17,12 @@
     [values.sex]                    optional: of labels, view, sex, age and split, what a text stands for
     Male = "M"
 
-In place of `columns.labels`, `label_columns = ["Edema", "Fracture"]` names a column for each finding, with 1 where
-it is.
+An empty cell of `columns.labels` is an image without findings. In place of that column,
+`label_columns = ["Edema", "Fracture"]` names one for each finding, with 1 where it is, and 0 or nothing where it is
+not. What any other mark in them means is said here, or the table is refused:
+
+    [values.label_columns]
+    "-1.0" = "absent"               or "present"
 """
 
 from collections.abc import Mapping
@@ -30,6 +34,7 @@ from worker.sources.classes import LABEL_SEPARATOR
 from worker.sources.description import Description, Text
 
 _Path = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=r"^[^\x00-\x1f]+$")]
+Presence = Literal["present", "absent"]
 _Values = Mapping[str, Annotated[str, StringConstraints(strip_whitespace=True, max_length=4_000)]]
 
 
@@ -57,6 +62,7 @@ class ValueMaps(_Keys):
     sex: _Values = {}
     age: _Values = {}
     split: _Values = {}
+    label_columns: Mapping[str, Presence] = {}
 
 
 class TableDescription(Description):
@@ -78,11 +84,13 @@ class TableDescription(Description):
 
     @model_validator(mode="after")
     def _values_have_their_column(self) -> Self:
+        named = {f"columns.{field}" for field, title in self.columns if title is not None}
+        if self.label_columns:
+            named |= {"columns.labels", "label_columns"}
         for field in sorted(self.values.model_fields_set):
-            if getattr(self.columns, field) is None and not (field == "labels" and self.label_columns):
-                raise ValueError(
-                    f"values.{field} needs columns.{field}: name the column there, or leave the values out"
-                )
+            needed = field if field == "label_columns" else f"columns.{field}"
+            if needed not in named:
+                raise ValueError(f"values.{field} needs {needed}: name the column there, or leave the values out")
         return self
 
     def titles(self) -> dict[str, str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from worker.contract.study_requests import SYNTHETIC_ARMS, StudyArm, StudyRequest
+from worker.contract.study_requests import StudyArm, StudyRequest
 from worker.study.pooled import Held, HeldOut
 from worker.study.scores import Scores
 
@@ -32,7 +32,7 @@ def caveats_of(
         left_out: Images of the dataset's parts that are not in the study.
     """
     yield from _of_patients(held, arms, patients_known=patients_known, left_out=left_out)
-    if any(arm in SYNTHETIC_ARMS for arm in request.arms):
+    if request.needs_generators:
         yield from _of_gains(request)
     yield (
         "Amounts and thresholds are chosen on validation images, so that scores on validation flatter. Each classifier "

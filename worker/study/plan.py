@@ -13,7 +13,7 @@ from worker.contract.errors import InvalidRequest
 from worker.contract.results import StudyFold, StudyForecast
 from worker.contract.space import study_bytes
 from worker.contract.study_cells import cells_of
-from worker.contract.study_requests import SYNTHETIC_ARMS, StudyRequest
+from worker.contract.study_requests import StudyRequest
 from worker.dataset import Dataset
 from worker.sources.base import SPLITS
 from worker.sources.classes import check_told_apart
@@ -111,7 +111,7 @@ def forecast(request: StudyRequest, dataset: Dataset) -> StudyForecast:
     """
     subjects = subjects_of(request, dataset)
     folds = folds_of(request, dataset, subjects)
-    generators = len(folds) * len(subjects.names) if needs_generators(request) else 0
+    generators = len(folds) * len(subjects.names) if request.needs_generators else 0
     return StudyForecast(
         classes=subjects.names,
         folds=tuple(counts_of(fold, subjects) for fold in folds),
@@ -123,11 +123,6 @@ def forecast(request: StudyRequest, dataset: Dataset) -> StudyForecast:
     )
 
 
-def needs_generators(request: StudyRequest) -> bool:
-    """Whether anything learns from synthetic images."""
-    return any(arm in SYNTHETIC_ARMS for arm in request.arms)
-
-
 def bytes_of(request: StudyRequest, dataset: Dataset, subjects: Subjects, folds: int) -> int:
     """What a study takes in the store at most, without the state of the generator in training."""
     return study_bytes(
@@ -135,7 +130,7 @@ def bytes_of(request: StudyRequest, dataset: Dataset, subjects: Subjects, folds:
         image_size=dataset.image_size,
         classes=len(subjects.names),
         folds=folds,
-        largest_amount=request.amounts[-1] if needs_generators(request) else 0,
+        largest_amount=request.amounts[-1] if request.needs_generators else 0,
         cells=sum(1 for _ in cells_of(request, 1)),
     )
 

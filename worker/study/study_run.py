@@ -16,7 +16,7 @@ from worker.dataset import Dataset
 from worker.study.arms import teach
 from worker.study.generators import check_generator, synthetic_images
 from worker.study.outcome import Outcome
-from worker.study.plan import bytes_of, folds_of, needs_generators, subjects_of
+from worker.study.plan import bytes_of, folds_of, subjects_of
 from worker.study.pooled import Held
 from worker.study.record import StudyRecord
 from worker.study.sealed_fold import SealedFold
@@ -44,7 +44,7 @@ class StudyRun:
         self._clock = clock
         self._record = StudyRecord(context)
         self._subjects = subjects_of(request, dataset)
-        if needs_generators(request):
+        if request.needs_generators:
             check_generator(request, dataset.image_size)
         kept = self._record.folds()
         self._folds = folds_of(request, dataset, self._subjects) if kept is None else kept

@@ -111,6 +111,26 @@ def test_what_is_refused_is_written_down_too(as_key, dataset, audited):
     ]
 
 
+@pytest.mark.parametrize("end", ["%0A", "%00"])
+def test_no_control_character_leads_around_the_audit_log(as_key, dataset, training, generation, audited, end):
+    ada = as_key("ada", "admin")
+    for method, path in (
+        ("POST", "/v1/datasets"),
+        ("POST", f"/v1/trainings/{training}/cancel"),
+        ("POST", f"/v1/trainings/{training}/resume"),
+        ("DELETE", f"/v1/generations/{generation}"),
+        ("GET", f"/v1/datasets/{dataset}/images.npz"),
+        ("GET", f"/v1/generations/{generation}/images"),
+    ):
+        body = {"steps": 40} if path.endswith("resume") else SMALL
+        refused = ada.request(method, path + end, json=body if method == "POST" else None)
+        assert (refused.status_code, refused.json()["detail"]) == (404, "There is no such address."), path
+    # Nothing was done, and so nothing written down.
+    assert [each["id"] for each in ada.get("/v1/datasets").json()["data"]] == [dataset]
+    assert ada.delete(f"/v1/generations/{generation}").status_code == 204
+    assert [each["action"] for each in audited(1)] == ["delete"]
+
+
 def test_to_look_or_to_try_is_nothing_to_write_down(as_key, training, audited):
     ada = as_key("ada")
     assert ada.post("/v1/datasets?dry_run=true", json=SMALL).status_code == 200

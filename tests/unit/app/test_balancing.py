@@ -7,27 +7,18 @@ import zipfile
 import numpy as np
 import pytest
 
-from ended import checkpoint_file, write_ended
+from ended import checkpoint_file, write_ended, write_items
 from worker.contract.checkpoints import NO_CLASSES, LearntClasses
 from worker.contract.requests import MAX_COUNT, ClassChoice, TrainingRequest
 from worker.contract.resources import Kind, Status
 
 SIZES = {"Effusion|Nodule": 2, "Mass": 5, "No Finding": 3}
-ITEMS_HEADER = "file,patient,labels,view,sex,age,split,index,excluded"
-
-
-def give_items(store, dataset, sizes, split="train"):
-    lines = [ITEMS_HEADER]
-    for name, images in sizes.items():
-        labels = "" if name == "No Finding" else name
-        lines += [f"x.png,1,{labels},{'PA' if labels else 'AP'},F,34,{split},{len(lines)}," for _ in range(images)]
-    store.publish_bytes("\n".join(lines).encode(), dataset, "items.csv")
 
 
 @pytest.fixture
 def unbalanced(store, dataset):
     """A dataset with 2, 5 and 3 images of its classes."""
-    give_items(store, dataset, SIZES)
+    write_items(store, dataset, SIZES)
     return dataset
 
 
@@ -150,13 +141,13 @@ def test_a_training_on_another_dataset_is_told(http, unbalanced, trainings, lear
 
 
 def test_only_what_is_for_training_counts(http, store, dataset, learn):
-    give_items(store, dataset, SIZES, split="test")
+    write_items(store, dataset, SIZES, split="test")
     pointer, detail = refusal(ask(http, dataset, {"Mass": learn("Mass")}))
     assert (pointer, "There is none at all" in detail) == ("#/trainings/Mass", True)
 
 
 def test_a_dataset_that_is_balanced_is_told(http, store, dataset, learn):
-    give_items(store, dataset, {"Mass": 4, "Nodule": 4})
+    write_items(store, dataset, {"Mass": 4, "Nodule": 4})
     pointer, detail = refusal(ask(http, dataset, {"Mass": learn("Mass")}))
     assert (pointer, detail) == ("#/balance", f"No class of {dataset} lacks images: each has 4 to train on.")
 

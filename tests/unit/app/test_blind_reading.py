@@ -181,6 +181,21 @@ def test_results_are_for_who_made_the_study_and_for_admins(as_key, study, reader
     assert root.get(f"{address}/readers/{enrolled['id']}").status_code == 403
 
 
+@pytest.mark.parametrize("end", ["%0A", "%00"])
+@pytest.mark.parametrize("scope", ["read", "admin"])
+def test_no_control_character_leads_around_the_scope(as_key, study, reader, scope, end):
+    enrolled, ben = reader
+    eve = as_key("eve", scope)
+    answer = {"origin": "real", "class": "Mass", "confidence": 3, "seconds": 2.5}
+    for refused in (
+        eve.get(f"/v1/reader-studies/{study[0]}/readers/{enrolled['id']}{end}"),
+        eve.get(enrolled["next"]["image"] + end),
+        eve.put(enrolled["next"]["answer"] + end, json=answer),
+    ):
+        assert (refused.status_code, refused.json()["detail"]) == (404, "There is no such address.")
+    assert ben.get(f"/v1/reader-studies/{study[0]}/readers/{enrolled['id']}").json()["answered"] == 0
+
+
 def test_a_reader_s_key_without_the_reader_s_id_is_worth_nothing(as_key, study, reader):
     _, ben = reader
     assert ben.get(f"/v1/reader-studies/{study[0]}/readers/rd_{'0' * 32}").status_code == 404

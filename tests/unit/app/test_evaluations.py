@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from ended import evaluation_result
+from ended import evaluation_result, write_items
 from worker.contract.errors import DiskFull
 from worker.contract.resources import Kind
 
@@ -52,6 +52,20 @@ def test_a_dry_run_says_how_many_images_of_either_kind_and_queues_nothing(http, 
 def test_what_cannot_be_compared_is_refused(http, training, query, fields, pointer):
     response = http.post(f"/v1/evaluations{query}", json={"training": training, **fields})
     assert (response.status_code, response.json()["errors"][0]["pointer"]) == (422, pointer)
+
+
+def test_only_images_of_the_training_s_classes_are_compared(http, store, dataset, training):
+    record = store.read_request(training)
+    only = {"classes": {"by": "view", "only": ["PA"]}}
+    store.write_request(record.model_copy(update={"request": record.request | only}))
+    write_items(store, dataset, {"Mass": 39, "No Finding": 21}, "validation")
+    for query in ("", "?dry_run=true"):
+        problem = http.post(f"/v1/evaluations{query}", json={"training": training}).json()
+        assert (problem["status"], problem["errors"][0]["pointer"]) == (422, "#/reference")
+        assert "has 39 images to compare with" in problem["detail"]
+    write_items(store, dataset, {"Mass": 40, "No Finding": 20}, "validation")
+    told = http.post("/v1/evaluations?dry_run=true", json={"training": training}).json()
+    assert told["result"] == {"image_size": 16, "synthetic": 2048, "real": 40}
 
 
 def test_images_that_are_too_small_are_refused(http, store, training):

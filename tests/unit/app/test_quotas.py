@@ -101,6 +101,15 @@ def test_a_generator_of_a_study_is_only_as_large_as_a_training_and_a_generation(
     assert ada.post("/v1/studies", json=allowed).status_code == 202
 
 
+def test_a_study_without_synthetic_images_has_no_generator_that_could_be_too_large(as_key, family, dataset):
+    ada = as_key("ada")  # the defaults are above ada's quotas
+    generator = {"model": {"family": "tiny16"}}
+    body = {"dataset": dataset, "generator": generator, "arms": ["real", "real_classical"]}
+    assert ada.post("/v1/studies", json=body | {"amounts": [0]}).status_code == 202
+    assert ada.post("/v1/studies", json=body).status_code == 202
+    refused(ada.post("/v1/studies", json=body | {"arms": ["real_synthetic"]}), "above-quota", 3600)
+
+
 def test_what_is_stored_counts_once_it_has_ended_and_until_it_is_deleted(as_key, work, redis):
     ada = as_key("ada", bytes=1)
     made = ada.post("/v1/datasets", json=SMALL).json()

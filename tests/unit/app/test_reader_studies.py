@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ended import checkpoint_file, write_reader_study
+from ended import checkpoint_file, write_items, write_reader_study
 from worker.contract.checkpoints import LearntClasses
 from worker.contract.errors import DiskFull
 from worker.contract.readings import MAX_READERS
@@ -87,11 +87,30 @@ def test_what_cannot_be_shown_is_refused(http, training, fields, pointer, senten
 def test_a_class_is_asked_for_where_the_training_tells_classes_apart(http, store, dataset, training):
     name, content = checkpoint_file(30, dataset, classes=TWO)
     store.publish_bytes(content, training, name)
+    write_items(store, dataset, {"Mass": 40, "Nodule": 20}, "validation")
     response = http.post(
         "/v1/reader-studies?dry_run=true",
         json={"training": training, "reference": "validation", "tasks": ["class", "origin"]},
     )
     assert response.json()["result"]["classes"] == ["Mass", "Nodule"]
+
+
+@pytest.mark.parametrize("query", ["", "?dry_run=true"])
+@pytest.mark.parametrize("told_apart", [False, True])
+def test_only_images_of_the_training_s_classes_can_be_shown(http, store, dataset, training, query, told_apart):
+    write_items(store, dataset, {"Mass": 15, "Mass|Nodule": 25, "Nodule": 5, "No Finding": 15}, "validation")
+    if told_apart:
+        name, content = checkpoint_file(30, dataset, classes=TWO)
+        store.publish_bytes(content, training, name)
+    else:
+        record = store.read_request(training)
+        only = {"classes": {"by": "labels", "only": TWO.names}}
+        store.write_request(record.model_copy(update={"request": record.request | only}))
+    body = {"training": training, "reference": "validation"}
+    problem = http.post(f"/v1/reader-studies{query}", json=body | {"count": 21}).json()
+    assert (problem["status"], problem["errors"][0]["pointer"]) == (422, "#/count")
+    assert "has 20 images, and 21 are to be shown" in problem["detail"]
+    assert http.post(f"/v1/reader-studies{query}", json=body | {"count": 20}).status_code == (200 if query else 202)
 
 
 def test_without_room_they_are_refused(http, training, monkeypatch):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from worker.contract.errors import CheckpointMissing
 from worker.contract.requests import GenerationRequest
 from worker.sources.classes import label_of
-from worker.sources.segments import Segment, labels_within, parts_within, segments_of
+from worker.sources.segments import Segment, labels_within, segments_of
 
 
 def balanced(**counts: int) -> GenerationRequest:
@@ -52,9 +52,8 @@ COUNTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 40), min_size
 @given(counts=COUNTS, first=st.integers(0, 250), count=st.integers(0, 100))
 def test_parts_have_every_image_once(counts: dict[str, int], first: int, count: int) -> None:
     segments = segments_of(balanced(**counts))
-    found = [
-        index for part in parts_within(segments, first, count) for index in range(part.first, part.first + part.count)
-    ]
+    parts = [segment.within(first, count) for segment in segments]
+    found = [index for part in parts for index in range(part.first, part.first + part.count)]
     assert found == list(range(first, min(first + count, sum(counts.values()))))
     in_order = [name for name, images in sorted(counts.items()) for _ in range(images)]
     assert labels_within(segments, first, count) == in_order[first : first + count]

@@ -124,8 +124,8 @@ def test_findings_may_have_a_column_each(folder: Path) -> None:
             "Path,No Finding,Edema,Pleural Effusion",
             "0.png,1.0,,",
             "1.png,0,1,1",
-            "2.png,,-1.0,0.0",
-            "3.png,False,TRUE,nan",
+            "2.png,,,0.0",
+            "3.png,False,TRUE,false",
         )
     )
     assert source.table.label_names == ("Edema", "Effusion", "No Finding")
@@ -265,8 +265,49 @@ def test_mistakes_in_the_table_are_told(drawn: Path, content: bytes, sentence: s
 
 def test_a_mark_that_is_none_is_told(folder: Path) -> None:
     described(folder, FILE_ALONE + 'label_columns = ["Edema"]', "Path,Edema", "0.png,yes")
-    with pytest.raises(SourceUnreadable, match="with 'yes' in the column 'Edema': write 1 or 0"):
+    with pytest.raises(SourceUnreadable, match=r"with 'yes' in the column 'Edema': say .* write 1 or 0, or leave"):
         Table.open(folder)
+
+
+CHEXPERT = FILE_ALONE + 'label_columns = ["No Finding", "Edema"]\n'
+CHEXPERT_ROWS = ("Path,No Finding,Edema", "0.png,1.0,", "1.png,,-1.0", "2.png,,1.0")
+
+
+@pytest.mark.parametrize("mark", ["-1.0", "-1", "0.5", "2", "nan", "inf"])
+def test_a_doubt_does_not_become_no_finding_by_itself(folder: Path, mark: str) -> None:
+    header, *rows = CHEXPERT_ROWS
+    described(folder, CHEXPERT, header, *(row.replace("-1.0", mark) for row in rows))
+    with pytest.raises(SourceUnreadable) as refused:
+        Table.open(folder)
+    assert refused.value.detail == (
+        f"metadata.csv marks '1.png', in row 2 below the header, with '{mark}' in the column 'Edema': say under "
+        '[values.label_columns] of source.toml whether that is "present" or "absent", write 1 or 0, or leave the '
+        "column out of `label_columns`."
+    )
+
+
+@pytest.mark.parametrize(("meant", "findings"), [("present", ("Edema",)), ("absent", ())])
+def test_the_description_says_what_a_doubt_means(folder: Path, meant: str, findings: tuple[str, ...]) -> None:
+    source = Table.open(described(folder, f'{CHEXPERT}values.label_columns."-1.0" = "{meant}"', *CHEXPERT_ROWS))
+    assert labels_of(source) == [("No Finding",), findings, ("Edema",)]
+
+
+@pytest.mark.parametrize(
+    ("description", "sentence"),
+    [
+        (CHEXPERT + 'values.label_columns."-1.0" = "maybe"', r"values\.label_columns\.-1\.0: .*'present' or 'absent'"),
+        (FILE_ALONE + 'values.label_columns."-1.0" = "absent"', r"values\.label_columns needs label_columns: name"),
+    ],
+)
+def test_a_meaning_that_is_none_is_told(folder: Path, description: str, sentence: str) -> None:
+    with pytest.raises(SourceUnreadable, match=sentence):
+        Table.open(described(folder, description, *CHEXPERT_ROWS))
+
+
+def test_an_empty_cell_is_an_image_without_findings(folder: Path) -> None:
+    description = FILE_ALONE + 'columns.labels = "Finding"'
+    source = Table.open(described(folder, description, "Path,Finding", "0.png,Edema", "1.png,"))
+    assert labels_of(source) == [("Edema",), ()]
 
 
 def test_a_column_for_each_finding_that_is_not_there_is_told_with_its_place(folder: Path) -> None:
