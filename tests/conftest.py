@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from drawn import NihRow, draw_nih_folder, nih_rows
@@ -12,6 +13,10 @@ from worker.context import JobContext
 from worker.contract.resources import Kind, Progress
 from worker.contract.settings import Settings
 from worker.contract.store import Store
+
+# No test fails because the machine is busy.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 
 @dataclass

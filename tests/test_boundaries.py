@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 ROOT = Path(__file__).parents[1]
@@ -386,7 +386,6 @@ def test_an_import_behind_another_is_caught_in_the_act(tmp_path: Path) -> None:
     assert caught_importing(tree, ["app.jobs"], TENSORFLOW) == ""
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("abcde"), st.frozensets(st.sampled_from("abcde"))))
 def test_a_cycle_is_found_where_there_is_one(graph: dict[str, frozenset[str]]) -> None:
     reached = {(start, end) for start, ends in graph.items() for end in ends}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import settings
 
-settings.register_profile("long", max_examples=20 * settings().max_examples, deadline=None, print_blob=True)
+settings.register_profile("long", max_examples=20 * settings().max_examples, print_blob=True)
 
 Tally = Mapping[str, Counter[str]]
 """Of each kind of input, how often it came to what."""

@@ -80,7 +80,7 @@ def test_before_they_are_damaged_they_can_be_read(folder: Path, description: byt
     assert outcome(folder) == "read"
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(description=damaged(DESCRIPTIONS))
 def test_a_damaged_description_is_read_or_refused(folder: Path, tally, description: bytes) -> None:
     (folder / "source.toml").write_bytes(description)
@@ -88,7 +88,7 @@ def test_a_damaged_description_is_read_or_refused(folder: Path, tally, descripti
     tally["damaged descriptions"][outcome(folder)] += 1
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(description=st.sampled_from(DESCRIPTIONS[:2]), table=damaged(TABLES))
 def test_a_damaged_table_is_read_or_refused(folder: Path, tally, description: bytes, table: bytes) -> None:
     (folder / "source.toml").write_bytes(description)
@@ -99,7 +99,7 @@ def test_a_damaged_table_is_read_or_refused(folder: Path, tally, description: by
 PATHS = st.lists(st.sampled_from(NAMES), min_size=1, max_size=4).map("/".join)
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(paths=st.lists(PATHS, max_size=12), links=st.dictionaries(PATHS, PATHS, max_size=2))
 def test_any_tree_of_folders_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, tally, paths: list[str], links: dict[str, str]

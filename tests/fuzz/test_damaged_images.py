@@ -48,20 +48,20 @@ def test_before_they_are_damaged_they_can_be_read(place: Path, whole: bytes) -> 
     assert outcome(place, whole) == "read"
 
 
-@settings(max_examples=PNG_EXAMPLES, deadline=None)
+@settings(max_examples=PNG_EXAMPLES)
 @given(content=damaged_pngs())
 @example(content=b"")
 def test_a_damaged_png_is_read_or_refused(place: Path, tally, content: bytes) -> None:
     tally["damaged PNG files"][outcome(place, content)] += 1
 
 
-@settings(max_examples=PNG_EXAMPLES, deadline=None)
+@settings(max_examples=PNG_EXAMPLES)
 @given(content=chunk_soups())
 def test_a_soup_of_chunks_is_read_or_refused(place: Path, tally, content: bytes) -> None:
     tally["PNG files of arbitrary chunks"][outcome(place, content)] += 1
 
 
-@settings(max_examples=3 * settings().max_examples, deadline=None)
+@settings(max_examples=3 * settings().max_examples)
 @given(content=st.sampled_from(JPEGS) | damaged(JPEGS) | st.binary(max_size=200))
 def test_what_is_no_png_is_refused(place: Path, tally, content: bytes) -> None:
     said = outcome(place, content)
@@ -74,7 +74,7 @@ def test_before_they_are_damaged_files_of_either_format_can_be_read(place: Path,
     assert outcome(place, whole, ImageFile) == "read"
 
 
-@settings(max_examples=PNG_EXAMPLES // 2, deadline=None)
+@settings(max_examples=PNG_EXAMPLES // 2)
 @given(content=damaged(JPEGS) | damaged([*JPEGS, *PNGS]) | st.binary(max_size=200).map(b"\xff\xd8\xff".__add__))
 def test_a_damaged_jpeg_is_read_or_refused(place: Path, tally, content: bytes) -> None:
     tally["damaged JPEG files"][outcome(place, content, ImageFile)] += 1

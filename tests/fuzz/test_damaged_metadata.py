@@ -60,13 +60,13 @@ def test_before_it_is_damaged_it_can_be_read(folder: Path, whole: bytes) -> None
     assert outcome(folder, whole) == "read"
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES)
 @given(content=damaged(TABLES))
 def test_damaged_metadata_is_read_or_refused(folder: Path, tally, content: bytes) -> None:
     tally["damaged metadata"][outcome(folder, content)] += 1
 
 
-@settings(max_examples=EXAMPLES // 3, deadline=None)
+@settings(max_examples=EXAMPLES // 3)
 @given(content=damaged(OUTLIERS))
 def test_a_damaged_list_of_outliers_is_read_or_refused(folder: Path, tally, content: bytes) -> None:
     tally["damaged lists of outliers"][outcome(folder, TABLES[0], content)] += 1

@@ -60,8 +60,7 @@ def check_whole(published: Path, result: DatasetResult) -> None:
 
 @settings(
     max_examples=settings().max_examples,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     table=st.sampled_from(TABLES) | damaged(TABLES),

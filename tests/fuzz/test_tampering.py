@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis import Redis
 from rq import SimpleWorker
@@ -86,7 +86,7 @@ def test_nothing_is_unpickled(redis: Redis, trace: Path) -> None:
     assert not trace.exists()
 
 
-@settings(max_examples=settings().max_examples // 2, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=settings().max_examples // 2)
 @given(
     field=st.sampled_from(["data", "meta", "timeout", "retries_left", "success_callback_name", "dependency_ids"]),
     content=st.binary(max_size=40)

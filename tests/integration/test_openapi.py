@@ -201,10 +201,9 @@ def about(there: dict[str, str], case: schemathesis.Case) -> None:
 def check_answers(operation: schemathesis.APIOperation, mode: GenerationMode, there: dict[str, str]) -> None:
     @settings(
         max_examples=EXAMPLES,
-        deadline=None,
         derandomize=True,
         database=None,
-        suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+        suppress_health_check=[HealthCheck.filter_too_much],
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def check(case: schemathesis.Case) -> None:

@@ -2,7 +2,7 @@ import io
 import zipfile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app import archives
@@ -105,7 +105,6 @@ def test_five_gigabytes_have_their_place_without_being_read(tmp_path):
     assert sent(parts, range(total_size(parts) - 22, total_size(parts)))[:4] == b"PK\5\6"
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_any_stretch_is_that_of_the_whole(tmp_path_factory, data):
     files = data.draw(contents)

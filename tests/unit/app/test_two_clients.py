@@ -285,7 +285,6 @@ def test_whatever_two_clients_and_a_worker_do_every_answer_is_the_contracts(clie
         settings=hypothesis_settings(
             max_examples=max(1, hypothesis_settings().max_examples // 10),
             stateful_step_count=STEPS_OF_AN_EXAMPLE,
-            deadline=None,
         ),
     )
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trainers import trainer_of
@@ -8,7 +8,6 @@ from worker.averaging import decay_at
 from worker.models.registry import family
 
 
-@settings(deadline=None)
 @given(updates=st.integers(0, 10_000_000), decay=st.floats(0, 1, exclude_max=True, width=32))
 def test_the_decay_warms_up(updates: int, decay: float) -> None:
     assert float(decay_at(updates, decay)) == pytest.approx(min(decay, (1 + updates) / (10 + updates)), rel=1e-6)

@@ -45,7 +45,7 @@ def published(image: Image, numbers: NDArray[np.float64], chosen: Collection[Aug
 
 @pytest.mark.parametrize("chosen", [*EACH, [], ["cutout", "translation", "contrast", "brightness"]], ids=str)
 @pytest.mark.parametrize("side", [7, 8, 28])
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 999))
 def test_each_image_is_changed_as_published(side: int, chosen: Collection[Augmentation], seed: int) -> None:
     random = np.random.default_rng(seed)

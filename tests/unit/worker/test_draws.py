@@ -19,7 +19,6 @@ seeds = st.integers(0, 2**32 - 1)
 steps = st.integers(1, 10_000_000)
 
 
-@settings(deadline=None)
 @given(seed=seeds, first=st.integers(0, 1_000_000), count=st.integers(1, 8), offset=st.integers(0, 7))
 def test_a_latent_point_depends_on_seed_and_index_alone(seed: int, first: int, count: int, offset: int) -> None:
     index = first + min(offset, count - 1)
@@ -37,7 +36,6 @@ def test_latent_points_are_uniform_between_minus_one_and_one() -> None:
     np.testing.assert_allclose(counts, 2000, atol=3 * np.sqrt(20_000 * 0.1 * 0.9))
 
 
-@settings(deadline=None)
 @given(seed=seeds, step=steps, population=st.integers(1, 1000))
 def test_a_steps_batches_are_the_same_each_time_and_within_range(seed: int, step: int, population: int) -> None:
     chosen = real_batches(seed, step, (2, 3), population)
@@ -48,7 +46,6 @@ def test_a_steps_batches_are_the_same_each_time_and_within_range(seed: int, step
     np.testing.assert_array_equal(latent_batches(seed, step, (2, 3, 4)), latent_batches(seed, step, (2, 3, 4)))
 
 
-@settings(deadline=None)
 @given(seed=seeds, step=steps)
 def test_steps_seeds_and_purposes_do_not_share_numbers(seed: int, step: int) -> None:
     shape = (1, 1, 6)
@@ -69,7 +66,6 @@ def test_batches_are_drawn_with_replacement_from_the_whole_population() -> None:
     assert set(chosen.numpy().ravel().tolist()) == set(range(64))
 
 
-@settings(deadline=None)
 @given(seed=seeds, step=steps)
 def test_a_steps_augmentations_are_the_same_each_time_and_within_range(seed: int, step: int) -> None:
     numbers = augmentation_numbers(seed, step, (2, 3, 2, 6))
@@ -79,7 +75,7 @@ def test_a_steps_augmentations_are_the_same_each_time_and_within_range(seed: int
     assert numbers.numpy().max() < 1
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(seed=seeds, step=steps, sizes=st.lists(st.integers(1, 10_000_000), min_size=1, max_size=8))
 def test_members_are_of_the_classes_that_they_are_drawn_for(seed: int, step: int, sizes: list[int]) -> None:
     codes = class_batches(seed, step, (2, 16), len(sizes))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.losses import BOUNDARY, discriminator_losses, generator_losses
@@ -21,7 +21,6 @@ def column(values: list[float]) -> tf.Tensor:
     return tf.constant(values, tf.float32)[:, tf.newaxis]
 
 
-@settings(deadline=None)
 @given(real=logits, fake=logits, smoothing=st.floats(0, 0.5, width=32))
 def test_discriminator_losses_are_the_cross_entropy_of_the_paper(
     real: list[float], fake: list[float], smoothing: float
@@ -32,13 +31,11 @@ def test_discriminator_losses_are_the_cross_entropy_of_the_paper(
     np.testing.assert_allclose(on_fake, -log_sigmoid([-value for value in fake]), **TOLERANCE)
 
 
-@settings(deadline=None)
 @given(fake=logits)
 def test_generator_losses_do_not_saturate(fake: list[float]) -> None:
     np.testing.assert_allclose(generator_losses(column(fake), "bce"), -log_sigmoid(fake), **TOLERANCE)
 
 
-@settings(deadline=None)
 @given(real=logits, fake=logits)
 def test_hinge_losses_stop_where_an_image_is_clear(real: list[float], fake: list[float]) -> None:
     on_real, on_fake = discriminator_losses(column(real), column(fake), "hinge", 0.0)
@@ -47,7 +44,6 @@ def test_hinge_losses_stop_where_an_image_is_clear(real: list[float], fake: list
     np.testing.assert_allclose(generator_losses(column(fake), "hinge"), -np.array(fake), **TOLERANCE)
 
 
-@settings(deadline=None)
 @given(real=logits, fake=logits, smoothing=st.floats(0, 0.5, width=32))
 def test_least_squares_are_to_zero_and_one(real: list[float], fake: list[float], smoothing: float) -> None:
     on_real, on_fake = discriminator_losses(column(real), column(fake), "lsgan", smoothing)

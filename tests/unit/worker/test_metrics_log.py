@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.metrics_log import FLUSH_SECONDS, MetricsLog
@@ -66,7 +66,6 @@ def test_a_lost_log_begins_where_the_training_is(tmp_path: Path) -> None:
     assert steps_in(tmp_path / "metrics.jsonl") == [11]
 
 
-@settings(deadline=None)
 @given(runs=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=5))
 def test_whatever_runs_came_before_there_is_one_row_per_step(
     runs: list[tuple[int, int]], tmp_path_factory: pytest.TempPathFactory

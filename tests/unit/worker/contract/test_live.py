@@ -219,4 +219,4 @@ class JobStates(RuleBasedStateMachine):
 
 
 TestJobStates = JobStates.TestCase
-TestJobStates.settings = settings(max_examples=60, stateful_step_count=15, deadline=None)
+TestJobStates.settings = settings(max_examples=60, stateful_step_count=15)

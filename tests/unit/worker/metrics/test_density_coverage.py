@@ -24,7 +24,7 @@ def by_the_paper(reference: Features, synthetic: Features, k: int) -> tuple[floa
     return float(np.sum(held) / (k * len(synthetic))), float(np.mean([any(ball) for ball in held]))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=SEEDS, images=st.integers(6, 25), others=st.integers(6, 25), k=st.integers(1, 5))
 def test_they_are_those_of_the_paper(seed: int, images: int, others: int, k: int) -> None:
     generator = np.random.default_rng(seed)

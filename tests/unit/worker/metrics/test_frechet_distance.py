@@ -37,7 +37,7 @@ def by_a_symmetric_root(reference: Features, synthetic: Features) -> float:
     return float(apart @ apart + np.trace(first + second) - 2 * shared)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=SEEDS, dimensions=st.integers(2, 12), more=st.integers(0, 60))
 def test_it_is_the_formula_of_the_paper(seed: int, dimensions: int, more: int) -> None:
     reference, synthetic = normal(seed, 60, dimensions), normal(seed + 1, 60 + more, dimensions)
@@ -46,7 +46,7 @@ def test_it_is_the_formula_of_the_paper(seed: int, dimensions: int, more: int) -
     assert frechet_distance(synthetic, reference).distance == pytest.approx(found.distance, rel=1e-9)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=SEEDS, images=st.integers(2, 19), others=st.integers(2, 40))
 def test_fewer_images_than_dimensions_leave_a_plain_number(seed: int, images: int, others: int) -> None:
     reference, synthetic = normal(seed, images, 20), normal(seed + 1, others, 20)
@@ -62,7 +62,7 @@ def test_a_set_is_at_no_distance_from_itself(images: int) -> None:
     assert 0 <= found.distance < 1e-12 * np.trace(np.cov(sample, rowvar=False))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=SEEDS, shift=st.lists(st.floats(-10, 10), min_size=5, max_size=5), scale=st.floats(0.1, 10))
 def test_a_shift_counts_squared_and_a_scale_by_the_spread(seed: int, shift: list[float], scale: float) -> None:
     sample = normal(seed, 50, 5)

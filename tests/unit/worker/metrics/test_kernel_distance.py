@@ -25,7 +25,7 @@ def by_pairs(first: Features, second: Features) -> float:
     return float(sum(within) - 2 * np.mean([kernel(one, other) for one, other in product(first, second)]))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=SEEDS, images=st.integers(2, 8), others=st.integers(2, 8), dimensions=st.integers(1, 6))
 def test_the_discrepancy_is_that_of_the_paper(seed: int, images: int, others: int, dimensions: int) -> None:
     generator = np.random.default_rng(seed)

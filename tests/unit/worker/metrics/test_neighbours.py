@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
@@ -20,7 +20,6 @@ def points(least: int) -> st.SearchStrategy[Features]:
     return st.lists(st.tuples(coordinates, coordinates), min_size=least, max_size=30).map(np.array)
 
 
-@settings(deadline=None)
 @given(features=points(4), k=st.integers(1, 3))
 def test_a_radius_reaches_to_the_kth_other_point(features: Features, k: int) -> None:
     distances = cdist(features, features)
@@ -28,13 +27,11 @@ def test_a_radius_reaches_to_the_kth_other_point(features: Features, k: int) -> 
     np.testing.assert_allclose(neighbour_radii(features, k), np.sort(distances, axis=1)[:, k - 1], rtol=1e-12)
 
 
-@settings(deadline=None)
 @given(features=points(1), among=points(1))
 def test_the_nearest_one_is_at_the_least_distance(features: Features, among: Features) -> None:
     np.testing.assert_allclose(nearest_distances(features, among), cdist(features, among).min(axis=1), rtol=1e-12)
 
 
-@settings(deadline=None)
 @given(features=points(1), centres=points(4))
 def test_a_ball_holds_its_surface(features: Features, centres: Features) -> None:
     radii = neighbour_radii(centres, 3)

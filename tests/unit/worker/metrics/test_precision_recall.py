@@ -23,7 +23,7 @@ def share_within(points: Features, centres: Features, k: int) -> float:
     return sum(hits) / len(hits)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=SEEDS, images=st.integers(6, 25), others=st.integers(6, 25), k=st.integers(1, 5))
 def test_they_are_those_of_the_paper(seed: int, images: int, others: int, k: int) -> None:
     generator = np.random.default_rng(seed)

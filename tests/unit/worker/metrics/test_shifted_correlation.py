@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage  # type: ignore[import-untyped]  # it ships no types
@@ -67,7 +67,6 @@ def test_scores_are_the_best_correlations_of_windows() -> None:
     np.testing.assert_array_equal(nearest.indices, oracle.argmax(axis=1))
 
 
-@settings(deadline=None)
 @given(down=SHIFTS, right=SHIFTS, mirrored=st.booleans(), gain=st.floats(0.2, 1), lift=st.integers(0, 50))
 def test_shift_mirroring_brightness_and_contrast_do_not_matter(
     down: int, right: int, mirrored: bool, gain: float, lift: int

@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
@@ -62,7 +62,6 @@ def test_the_presets_are_the_measured_recipe_and_that_of_2018(family: Any) -> No
 
 
 @every_family
-@settings(deadline=None)
 @given(chosen=any_hyperparameters)
 def test_what_is_within_bounds_passes_the_schema_and_comes_back_from_json(family: Any, chosen: dict[str, Any]) -> None:
     configured = family.configure("reference", chosen)

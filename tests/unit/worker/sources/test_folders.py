@@ -195,7 +195,7 @@ def opened(folder: Path) -> Folders | SourceUnreadable:
 NAMES = st.text(st.characters(categories=["L", "N", "Zs"], include_characters=".-_|'"), min_size=1, max_size=20)
 
 
-@settings(max_examples=settings().max_examples // 2, deadline=None)
+@settings(max_examples=settings().max_examples // 2)
 @given(classes=st.dictionaries(NAMES.filter(lambda name: name.strip(".")), st.integers(0, 3), max_size=6))
 def test_whatever_the_classes_are_called_all_of_their_images_are_there_or_none(
     tmp_path_factory: pytest.TempPathFactory, classes: Mapping[str, int]

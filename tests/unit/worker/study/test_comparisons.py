@@ -52,7 +52,7 @@ def test_ten_images_on_which_the_arms_differ() -> None:
     assert found == Comparison("a", "b", pytest.approx(0.16), pytest.approx(22 / 1024), found.p_value, "mcnemar")
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=SEEDS, images=st.integers(1, 40), classes=st.integers(2, 4))
 def test_mcnemar_is_the_binomial_sum_and_holm_is_by_hand(seed: int, images: int, classes: int) -> None:
     truth, *rows = np.random.default_rng(seed).integers(0, classes, (4, images))
@@ -68,7 +68,7 @@ def test_mcnemar_is_the_binomial_sum_and_holm_is_by_hand(seed: int, images: int,
     assert [each.adjusted_p_value for each in found] == pytest.approx(holm([each.p_value for each in found]))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=SEEDS, patients=st.integers(1, 9), most=st.integers(2, 5))
 def test_of_few_patients_every_permutation_is_taken(seed: int, patients: int, most: int) -> None:
     generator = np.random.default_rng(seed)

@@ -32,7 +32,7 @@ def drawn(seed: int, images: int, patients: int, classes: int) -> tuple[Codes, P
     return generator.integers(0, classes, images), generator.integers(0, patients, images) * 7 + 3
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     seed=SEEDS,
     images=st.integers(1, 120),

@@ -36,7 +36,7 @@ def estimates(found: Scores) -> list[float | None]:
     return [None if each is None else each.estimate for each in intervals]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=SEEDS, images=st.integers(1, 30), classes=st.integers(2, 4))
 def test_they_are_those_of_the_definitions(seed: int, images: int, classes: int) -> None:
     truth = np.random.default_rng(seed).integers(0, classes, images)
@@ -82,7 +82,7 @@ def test_they_are_scikit_learns(classes: int) -> None:
     assert found.auc.estimate == pytest.approx(expected)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(seed=SEEDS, images=st.integers(1, 30), classes=st.integers(2, 4), folds=st.integers(1, 4))
 def test_the_auc_is_that_of_the_pairs_within_a_fold(seed: int, images: int, classes: int, folds: int) -> None:
     generator = np.random.default_rng(seed)
@@ -124,7 +124,7 @@ def test_of_one_fold_it_is_the_usual_auc() -> None:
     assert score(truth, likely, whose, folds=np.full(50, 4), seed=1) == score(truth, likely, whose, seed=1)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(
     seed=SEEDS,
     images=st.integers(1, 12),
@@ -276,7 +276,7 @@ def test_decisions() -> None:
         chosen_threshold(np.array([0]), np.full((1, 3), 1 / 3))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(seed=SEEDS, images=st.integers(1, 25), levels=st.integers(1, 12))
 def test_no_threshold_is_better_than_the_chosen_one(seed: int, images: int, levels: int) -> None:
     generator = np.random.default_rng(seed)

@@ -39,7 +39,7 @@ KINDS: dict[str, tuple[type[layers.Layer], Stack]] = {
 
 @pytest.mark.parametrize("paths", [PLAIN, EXACT], ids=["plain", "exact"])
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(
     height=st.integers(1, 6),
     width=st.integers(1, 6),
