@@ -26,7 +26,7 @@ import real_images
 import tensorflow as tf
 from builders import all_of, build_trainer
 from harness import at_least
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from real_images import PNEUMONIA_CLASSES, Part, Pixels
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
@@ -59,6 +59,8 @@ TABLES = (("Fréchet", "precision", "recall"), ("told from real", "AUC", "balanc
 """What stands side by side."""
 GRID_COLUMNS, GRID_ROWS = 12, 2
 """Of each recipe, half of each class."""
+TIMES, NAME_HEIGHT, NAME_SIZE = 2, 22, 14
+"""Pixels of a picture's names, and how much larger the images below them are."""
 
 Numbers = dict[str, Any]
 
@@ -326,15 +328,22 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def grids(chosen: argparse.Namespace) -> None:
-    """For each subject one picture of the first seed, a block for each recipe, in the order of the table."""
+    """For each subject one picture of the first seed, a block for each recipe below its name."""
     for name, recipes in _recipes_done(chosen.results):
-        blocks = [Image.open(files[0].with_suffix(".png")) for recipe, files in recipes if recipe != FLOOR]
-        gap = 4
-        width, height = blocks[0].width, sum(block.height + gap for block in blocks) - gap
-        sheet = Image.new("L", (width, height), 255)
-        for place, block in enumerate(blocks):
-            sheet.paste(block, (0, place * (block.height + gap)))
+        blocks = {recipe: _enlarged(files[0].with_suffix(".png")) for recipe, files in recipes if recipe != FLOOR}
+        width = next(iter(blocks.values())).width
+        sheet = Image.new("L", (width, sum(NAME_HEIGHT + block.height for block in blocks.values())), 255)
+        draw, top = ImageDraw.Draw(sheet), 0
+        for recipe, block in blocks.items():
+            draw.text((0, top + NAME_HEIGHT - 4), recipe, 0, ImageFont.load_default(NAME_SIZE), anchor="ls")
+            sheet.paste(block, (0, top + NAME_HEIGHT))
+            top += NAME_HEIGHT + block.height
         sheet.save(chosen.results / f"{name}.png")
+
+
+def _enlarged(file: Path) -> Image.Image:
+    with Image.open(file) as grid:
+        return grid.resize((TIMES * grid.width, TIMES * grid.height), Image.Resampling.NEAREST)
 
 
 def _recipes_done(results: Path) -> Iterator[tuple[str, list[tuple[str, list[Path]]]]]:
