@@ -9,6 +9,8 @@ PEERS := .venv-peers
 
 # A file's tests stay together, for they share what they have made. A process with TensorFlow takes up to 2 GB.
 SIDE_BY_SIDE := --numprocesses auto --maxprocesses 4 --dist loadfile
+# The services that integration tests start give way to every other process.
+WITHOUT_SERVICES := "not integration and not faults"
 
 # What runs, as it is locked; what only checks it is left out.
 RUNTIME := --quiet --frozen --no-emit-project --all-extras --no-extra dev
@@ -33,12 +35,13 @@ lint: setup
 	$(BIN)/mypy app worker
 
 test: lint
-	$(BIN)/pytest $(SIDE_BY_SIDE)
+	$(BIN)/pytest -m $(WITHOUT_SERVICES) $(SIDE_BY_SIDE)
+	$(BIN)/pytest -m integration
 	@$(MAKE) test-faults
 
 # Watching each line takes a third more time, so that it is not part of every run.
 coverage: setup
-	$(BIN)/pytest --cov $(SIDE_BY_SIDE)
+	$(BIN)/pytest --cov
 
 # What happens when processes, Redis or the disk fail: docs/reliability.md
 test-faults: setup
