@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from app.measures import Figure, Measure, figures, measure, memorisation_figures, number, spoken
-from worker.contract.checkpoints import CheckpointRecord, list_records
+from worker.contract.checkpoints import CheckpointRecord, best_of, list_records
 from worker.contract.resources import Kind, Manifest, RequestRecord, Resource
 from worker.contract.snapshots import snapshot_name, snapshot_steps
 from worker.contract.store import Store
@@ -17,13 +17,15 @@ LISTED_CHARACTERS = 400
 _TOLD = frozenset(
     {
         *("checkpoint", "image_size", "synthetic", "real", "reference", "features"),
-        *("metrics", "memorisation", "caveats", "seconds"),
+        *("metrics", "subgroups", "memorisation", "caveats", "seconds"),
     }
 )
 """Fields of a result that have a place of their own on a card."""
 
 Rows = list[tuple[str, str]]
 """Lines of a table with two columns: a name, and what there is to say."""
+Metrics = Sequence[tuple[Measure, Sequence[Figure]]]
+"""Each in words, with its numbers."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,17 @@ class CardFacts:
     synthetic: int
     real: int
     reference: str
+    classes: str
+    """Those that the training was kept to, empty if it was not."""
     dataset: Rows
     attrition: Sequence[Mapping[str, Any]]
     counts: Rows
     training: Rows
     hyperparameters: Rows
     features: Rows
-    metrics: Sequence[tuple[Measure, Sequence[Figure]]]
+    metrics: Metrics
+    subgroups: Sequence[tuple[str, Metrics]]
+    """Of each class that was compared alone."""
     memorisation: Sequence[Figure] | None
     others: Rows
     caveats: Sequence[str]
@@ -79,8 +85,9 @@ def collect(store: Store, evaluation: Resource) -> CardFacts:
     dataset = store.read_request(training.request["dataset"])
     result, ended = evaluation.result or {}, store.read_manifest(evaluation.id)
     selected, trained = _result_of(store.read_manifest(dataset.id)), _result_of(store.read_manifest(training.id))
-    kept = {each.step: each for each in list_records(store.folder(training.id))}
-    checkpoint = kept.get(result["checkpoint"])
+    records = list_records(store.folder(training.id))
+    checkpoint = next((each for each in records if each.step == result["checkpoint"]), None)
+    classes = _classes(training, checkpoint)
     return CardFacts(
         id=evaluation.id,
         created_at=evaluation.model_dump(mode="json")["created_at"],
@@ -88,15 +95,18 @@ def collect(store: Store, evaluation: Resource) -> CardFacts:
         synthetic=result["synthetic"],
         real=result["real"],
         reference=result["reference"],
+        classes=classes,
         dataset=_dataset_rows(dataset, selected),
         attrition=selected.get("attrition", ()),
         counts=_rows(selected.get("counts", {})),
-        training=_training_rows(store, training, trained, result["checkpoint"], checkpoint),
+        training=_training_rows(store, training, trained, result["checkpoint"], checkpoint)
+        + _rows({"classes": classes, **_choice(training, records)}),
         hyperparameters=[
             (name, _in_words(value)) for name, value in training.request["model"]["hyperparameters"].items()
         ],
         features=_rows(result["features"]),
-        metrics=[(measure(name), list(figures(name, found))) for name, found in result["metrics"].items()],
+        metrics=_metrics(result["metrics"]),
+        subgroups=[(name, _metrics(found)) for name, found in result.get("subgroups", {}).items()],
         memorisation=list(memorisation_figures(result["memorisation"])) if result["memorisation"] else None,
         others=_rows({name: value for name, value in result.items() if value and name not in _TOLD}),
         caveats=result["caveats"],
@@ -154,6 +164,28 @@ def _training_rows(
             "seed": str(request.get("seed", "")),
         }
     )
+
+
+def _classes(training: RequestRecord, checkpoint: CheckpointRecord | None) -> str:
+    """Those that a training has learnt to tell apart, else those that it was asked to keep to."""
+    asked = (training.request.get("classes") or {}).get("only")
+    return _in_words((checkpoint and checkpoint.classes.names) or asked)
+
+
+def _choice(training: RequestRecord, records: Sequence[CheckpointRecord]) -> Mapping[str, Any]:
+    """How the best checkpoint was found, of a training that was evaluated on the way."""
+    every, best = training.request.get("evaluate_every"), best_of(records)
+    if every is None:
+        return {}
+    metrics = _in_words([spoken(name) for name in training.request.get("evaluate_metrics", ())])
+    return {
+        "evaluated on the way": f"every {number(every)} steps: {metrics}",
+        "best checkpoint": best and f"step {number(best.step)}, by {spoken(best.metric)}",
+    }
+
+
+def _metrics(measured: Mapping[str, Any]) -> Metrics:
+    return [(measure(name), list(figures(name, found))) for name, found in measured.items()]
 
 
 def _pictures(store: Store, evaluation: str, training: str, step: int) -> Iterator[Picture]:

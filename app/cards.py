@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from app.card_facts import CardFacts
-from app.measures import MEMORISATION, number
+from app.measures import AT_FLOOR_IMAGES, FLOOR, MEMORISATION, number
 
 _KEPT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """Stands in the page, too, for a copy that somebody keeps: style and pictures are in it, and nothing is run."""
@@ -34,7 +34,7 @@ _LIST_ITEM = re.compile(r"^(\d{0,9})([-=.)])(?=[\s=-]|$)")
 def as_markdown(told: CardFacts) -> str:
     """The card in CommonMark with tables; its pictures are links to this service."""
     template = _MARKDOWN.get_template("card.md.jinja")
-    return template.render(card=told, number=number, copies=MEMORISATION)
+    return template.render(card=told, number=number, copies=MEMORISATION, floor=FLOOR, at_floor_images=AT_FLOOR_IMAGES)
 
 
 def as_page(told: CardFacts) -> str:

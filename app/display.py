@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Table
 from rich.text import Text
 
-from app.measures import Figure, figures, memorisation_figures, number
+from app.measures import AT_FLOOR_IMAGES, FLOOR, Figure, figures, memorisation_figures, number
 
 Resource = dict[str, Any]
 
@@ -132,18 +132,18 @@ def forecast_table(result: dict[str, Any]) -> Table:
 
 
 def evaluation_report(result: dict[str, Any]) -> Iterator[RenderableType]:
-    """The numbers of an evaluation beside their floors, and in words; then what to know before they are repeated."""
+    """The numbers of an evaluation beside their floors, and in words; then what to know before they are repeated.
+
+    Those of each class that was compared alone follow those of all.
+    """
     synthetic, real = f"{result['synthetic']:,} synthetic images", f"{result['real']:,} real ones"
-    table = Table("metric", title=f"How near are {synthetic} to {real} ({result['reference']})?")
-    for heading in ("value", "floor"):
-        table.add_column(heading, justify="right")
-    table.add_column("meaning")
-    for name, measurement in result["metrics"].items():
-        _add_figures(table, figures(name, measurement))
+    table = _metrics_table(f"How near are {synthetic} to {real} ({result['reference']})?", result["metrics"])
     if result["memorisation"] is not None:
         _add_figures(table, memorisation_figures(result["memorisation"]))
     yield table
-    yield Text("The floor is what real images have among themselves: no generator can be asked for better.")
+    for name, metrics in result.get("subgroups", {}).items():
+        yield _metrics_table(f"Of {name} alone", metrics)
+    yield Text(FLOOR)
     for caveat in result["caveats"]:
         yield Text(f"• {caveat}")
 
@@ -225,9 +225,20 @@ def _interval(found: dict[str, float] | None) -> str:
     return f"{found['estimate']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
 
 
+def _metrics_table(title: str, metrics: dict[str, Any]) -> Table:
+    table = Table("metric", title=Text(title))
+    for heading in ("value", AT_FLOOR_IMAGES, "floor"):
+        table.add_column(heading, justify="right")
+    table.add_column("meaning")
+    for name, measurement in metrics.items():
+        _add_figures(table, figures(name, measurement))
+    return table
+
+
 def _add_figures(table: Table, shown: Iterable[Figure]) -> None:
     for figure in shown:
-        table.add_row(Text(figure.name), number(figure.value), number(figure.floor), figure.meaning)
+        numbers = (figure.value, figure.at_floor_images, figure.floor)
+        table.add_row(Text(figure.name), *map(number, numbers), figure.meaning)
     table.add_section()
 
 

@@ -17,20 +17,31 @@ class Measure:
 
 @dataclass(frozen=True)
 class Figure:
-    """One number of a result; `floor` is what real images give among themselves, None if that is not known."""
+    """One number of a result; `floor` is what real images give among themselves, None if that is not known.
+
+    `at_floor_images` is the number of as few images as the floor has: the one to compare with it.
+    """
 
     name: str
     value: Any
+    at_floor_images: Any
     floor: Any
     meaning: str
 
+
+FLOOR = (
+    "The floor is what a metric gives between two halves of the real images: no generator can be asked for better. Few "
+    "images inflate most metrics, so compare it with the value of as few images, which stands before it."
+)
+AT_FLOOR_IMAGES = "of as few as the floor"
+"""What the column of such values is called."""
 
 MEASURES: Mapping[str, Measure] = {
     "frechet_distance": Measure(
         "Fréchet distance",
         "How far apart the two sets are, each taken as one normal distribution of features. Few images make it larger.",
         "Heusel et al. 2017",
-        {"distance": ("Fréchet distance", "0 is best; near the floor is as good as real")},
+        {"distance": ("Fréchet distance", "0 is best; of as few images near the floor: as good as real")},
     ),
     "kernel_distance": Measure(
         "Kernel distance",
@@ -127,13 +138,13 @@ def measure(name: str) -> Measure:
 
 def figures(name: str, measurement: Mapping[str, Any]) -> Iterator[Figure]:
     """The numbers of a metric that are worth telling, beside their floors; all numbers of one without words."""
-    floor = measurement["floor"] or {}
-    yield from _figures(measure(name), measurement["value"], floor, prefix=name)
+    of_as_few, floor = measurement.get("value_at_floor_images") or {}, measurement["floor"] or {}
+    yield from _figures(measure(name), measurement["value"], of_as_few, floor, prefix=name)
 
 
 def memorisation_figures(found: Mapping[str, Any]) -> Iterator[Figure]:
     """The numbers of the search for copies, which have no floor."""
-    yield from _figures(MEMORISATION, found, {}, prefix="")
+    yield from _figures(MEMORISATION, found, {}, {}, prefix="")
 
 
 def spoken(name: str) -> str:
@@ -148,11 +159,13 @@ def number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
-def _figures(words: Measure, value: Mapping[str, Any], floor: Mapping[str, Any], prefix: str) -> Iterator[Figure]:
+def _figures(
+    words: Measure, value: Mapping[str, Any], of_as_few: Mapping[str, Any], floor: Mapping[str, Any], prefix: str
+) -> Iterator[Figure]:
     for field, (name, meaning) in words.meanings.items():
         if field in value:
-            yield Figure(name, value[field], floor.get(field), meaning)
+            yield Figure(name, value[field], of_as_few.get(field), floor.get(field), meaning)
     if not words.meanings:
         for field, each in value.items():
             if isinstance(each, int | float):
-                yield Figure(spoken(f"{prefix} {field}"), each, floor.get(field), "")
+                yield Figure(spoken(f"{prefix} {field}"), each, of_as_few.get(field), floor.get(field), "")

@@ -11,8 +11,12 @@ Judge = Callable[[tf.Tensor], tf.Tensor]
 class R1Penalty(tf.Module):  # type: ignore[misc] # TensorFlow ships no types
     """weight / 2 times the mean squared norm of the gradient of real images' logits by their pixels.
 
-    It is taken at the first step and then every so many steps, times their number, so that it weighs as much as if each
-    step took it (Karras et al. 2020, arXiv:1912.04958, appendix B).
+    The paper adds it to the sum of the losses on real and on generated images. Here it joins their mean, half of that:
+    a weight w is the paper's gamma of 2w.
+
+    It is taken at the first step and then every so many steps, times their number (Karras et al. 2020,
+    arXiv:1912.04958, appendix B). In the mean over the steps its gradient is then as if each step took it. The updates
+    are not: RMSprop and Adam divide a gradient by the size of those of late.
 
     `last_norm` is this device's share of the mean at the last step that took it; a checkpoint has their sum.
     """

@@ -104,7 +104,13 @@ def evaluate_training(resource_id: str, run: int) -> Retry | None:
         request = EvaluationRequest.model_validate(record.request)
         training = TrainingRequest.model_validate(context.store.read_request(request.training).request)
         dataset = Dataset.open(context.store.folder(training.dataset))
-        return evaluate(request, dataset, context, classes=training.classes)
+        return evaluate(
+            request,
+            dataset,
+            context,
+            classes=training.classes,
+            classical_augmentation=training.classical_augmentation,
+        )
 
     return _attempt(resource_id, run, stage)
 

@@ -17,6 +17,9 @@ from worker.metrics.precision_recall import precision_recall
 from worker.metrics.sliced_wasserstein import sliced_wasserstein_distance
 from worker.metrics.structural_similarity import diversity
 
+MOST_BY_PATCHES = 5_000
+"""Images of either kind for the sliced Wasserstein distance, at the most: it takes 170 kB for each of 64 pixels."""
+
 Metric = Callable[[NDArray[Any], NDArray[Any]], Any]
 """Takes real ones first, then synthetic ones, and returns a dataclass of numbers."""
 
@@ -54,5 +57,5 @@ def over_images(seed: int) -> Mapping[str, Metric]:
 
 def _equally_many(metric: Metric, real: NDArray[np.uint8], synthetic: NDArray[np.uint8]) -> Any:
     """Of a metric that takes as many images of one kind as of the other; those that come first, for both are drawn."""
-    images = min(len(real), len(synthetic))
+    images = min(len(real), len(synthetic), MOST_BY_PATCHES)
     return metric(real[:images], synthetic[:images])

@@ -156,9 +156,15 @@ class FeatureInfo(_Result):
 
 
 class Measurement(_Result):
-    """A metric's numbers, beside those that real images have among themselves: no generator can be asked for less."""
+    """A metric's numbers, beside those that real images have among themselves.
+
+    No generator can be asked for less than the floor, of as many images: it is `value_at_floor_images` to compare.
+    """
 
     value: dict[str, Any]
+    value_at_floor_images: dict[str, Any] | None = Field(
+        None, description="The metric of as many images as the floor has, to compare with it; null where the floor is."
+    )
     floor: dict[str, Any] | None = Field(
         description="Between two halves of the real images, null where there are too few of them."
     )

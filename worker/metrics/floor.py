@@ -1,7 +1,7 @@
 """The floor of a metric: what it gives between real images and other real images.
 
-No generator can be asked for less. Few images inflate most metrics, so a result and its floor are compared at the same
-number of images.
+No generator can be asked for less, of as many images. Few inflate most metrics, so what is compared with a floor is the
+metric at the floor's own number of images; a value of more images may be below the floor and yet be bad.
 """
 
 from collections.abc import Callable

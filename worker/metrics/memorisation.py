@@ -27,14 +27,17 @@ What this cannot see:
 """
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats  # type: ignore[import-untyped]  # it ships no types
 
 from worker.contract.errors import InvalidRequest
-from worker.metrics.shifted_correlation import NearestImages, nearest_images
+from worker.metrics.shifted_correlation import NearestImages, OnBlock, nearest_images, query_blocks
 from worker.sources.pixels import tile
 
 WORST_PAIRS = 10
@@ -43,13 +46,16 @@ LEAST_HELD_OUT = 2
 LEAKED_BELOW = 0.4
 """A ratio that copies have, and hardly a held-out image: the lowest of 250 to 500 was 0.45 to 0.6 by good splits."""
 
+SEARCHES = 3
+"""For the nearest image of each: among the training images, a part of them, and the held-out ones."""
+
 _LEAST_DISTANCE = 1e-6
 """Far above what rounding leaves between equal images, and below the distance of any others."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An image, its nearest training image, by their indices in the arrays given, and how near they are.
+    """An image, its nearest training image, by their rows in the arrays given, and how near they are.
 
     `ratio` is this module's measure, 0 or more, lower is worse; `correlation` is that of the pair, in [-1, 1].
     """
@@ -95,6 +101,16 @@ class Memorisation:
 
 
 @dataclass(frozen=True)
+class _Sets:
+    """What images are compared with: `training` at `rows`, and at the rows `part`; and as many that are held out."""
+
+    training: NDArray[np.uint8]
+    rows: NDArray[np.int64]
+    part: NDArray[np.int64]
+    held_out: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
 class _Compared:
     """For each image its nearest training image, their correlation, and what follows; all (N,)."""
 
@@ -113,7 +129,14 @@ class _Compared:
 
 
 def memorisation(
-    synthetic: NDArray[np.uint8], training: NDArray[np.uint8], held_out: NDArray[np.uint8], *, seed: int
+    synthetic: NDArray[np.uint8],
+    training: NDArray[np.uint8],
+    held_out: NDArray[np.uint8],
+    *,
+    seed: int,
+    training_rows: NDArray[np.int64] | None = None,
+    held_out_rows: NDArray[np.int64] | None = None,
+    on_block: OnBlock | None = None,
 ) -> Memorisation:
     """Look for the nearest training image of every synthetic and every held-out image.
 
@@ -122,33 +145,42 @@ def memorisation(
 
     Args:
         synthetic: uint8 (M, S, S); equal ones count as often as there are.
-        training: uint8 (N, S, S), all that the generator has seen; it may be mapped into memory.
+        training: uint8 (N, S, S), all that the generator has seen; it may be mapped into memory, and is read in blocks.
         held_out: uint8 (H, S, S), real images that it has not seen, prepared in the same way. Of more than there are
             training images, as many are drawn.
         seed: draws the part of the training set for `nearer_to_training`.
+        training_rows: those of `training` that are meant, int64, ascending; all if they are not given.
+        held_out_rows: those of `held_out`, which may be the same array.
+        on_block: told of the blocks of all searches together.
 
     Raises:
         InvalidRequest: without duplicates fewer than LEAST_HELD_OUT held-out images are left.
         ValueError: the sizes differ or are too small for the shifts, or there are no synthetic or no training images.
     """
-    if not len(synthetic) or not len(training):
-        raise ValueError(f"{len(synthetic)} synthetic and {len(training)} training images: there must be some of both")
+    all_training = np.arange(len(training)) if training_rows is None else training_rows
+    all_held_out = np.arange(len(held_out)) if held_out_rows is None else held_out_rows
+    if not len(synthetic) or not len(all_training):
+        raise ValueError(
+            f"{len(synthetic)} synthetic and {len(all_training)} training images: there must be some of both"
+        )
     chance = np.random.default_rng(seed)
     seen: set[bytes] = set()
-    different = _first_seen(training, seen)
-    held_out_rows = _some(_first_seen(held_out, seen), len(different), chance)
-    if len(held_out_rows) < LEAST_HELD_OUT:
+    different = _first_seen(training, all_training, seen)
+    compared_with = _some(_first_seen(held_out, all_held_out, seen), len(different), chance)
+    if len(compared_with) < LEAST_HELD_OUT:
         raise InvalidRequest(
-            f"Of {len(held_out)} held-out images {len(held_out_rows)} can be compared, without duplicates and training "
-            f"images and up to the {len(different)} training images; at least {LEAST_HELD_OUT} are needed."
+            f"Of {len(all_held_out)} held-out images {len(compared_with)} can be compared, without duplicates and "
+            f"training images and up to the {len(different)} training images; at least {LEAST_HELD_OUT} are needed."
         )
-    others, part = held_out[held_out_rows], training[_some(different, len(held_out_rows), chance)]
-    ours = _compared(synthetic, training, part, others)
-    real = _compared(others, training, part, others, leave_own_out=True)
+    others = held_out[compared_with]
+    sets = _Sets(training, all_training, _some(different, len(compared_with), chance), others)
+    steps = _in_turn(on_block, [len(synthetic)] * SEARCHES + [len(others)] * SEARCHES)
+    ours = _compared(synthetic, sets, steps)
+    real = _compared(others, sets, steps, leave_own_out=True)
 
     lowest = int(real.ratios.argmin())
     copies = int(np.count_nonzero(ours.ratios < real.ratios[lowest]))
-    nearest_held_out = real.pair(lowest, int(held_out_rows[lowest]))
+    nearest_held_out = real.pair(lowest, int(compared_with[lowest]))
     return Memorisation(
         images=len(synthetic),
         training_images=len(different),
@@ -184,15 +216,15 @@ def worst_pairs_grid(
     return tile(np.concatenate([upper, lower]), columns=len(worst))
 
 
-def _first_seen(images: NDArray[np.uint8], seen: set[bytes]) -> NDArray[np.int64]:
-    """The rows of images that are not among those seen, which they join; by hash, so that few bytes are kept."""
-    rows = []
-    for row, image in enumerate(images):
-        digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+def _first_seen(images: NDArray[np.uint8], rows: NDArray[np.int64], seen: set[bytes]) -> NDArray[np.int64]:
+    """Those rows whose images are not among those seen, which they join; by hash, so that few bytes are kept."""
+    different = []
+    for row in rows.tolist():
+        digest = hashlib.blake2b(images[row].tobytes(), digest_size=16).digest()
         if digest not in seen:
             seen.add(digest)
-            rows.append(row)
-    return np.array(rows, np.int64)
+            different.append(row)
+    return np.array(different, np.int64)
 
 
 def _some(rows: NDArray[np.int64], count: int, chance: np.random.Generator) -> NDArray[np.int64]:
@@ -200,21 +232,29 @@ def _some(rows: NDArray[np.int64], count: int, chance: np.random.Generator) -> N
     return rows if len(rows) <= count else np.sort(chance.choice(rows, count, replace=False))
 
 
+def _in_turn(on_block: OnBlock | None, queries: Sequence[int]) -> Iterator[OnBlock | None]:
+    """What each of several searches, for so many queries, is to call, for one to hear of all of them together."""
+    *before, total = accumulate(map(query_blocks, queries), initial=0)
+    for done in before:
+        yield on_block and partial(_told_of_all, on_block, done, total)
+
+
+def _told_of_all(on_block: OnBlock, before: int, total: int, done: int, _: int) -> None:
+    on_block(before + done, total)
+
+
 def _compared(
-    images: NDArray[np.uint8],
-    training: NDArray[np.uint8],
-    part: NDArray[np.uint8],
-    held_out: NDArray[np.uint8],
-    *,
-    leave_own_out: bool = False,
+    images: NDArray[np.uint8], sets: _Sets, steps: Iterator[OnBlock | None], *, leave_own_out: bool = False
 ) -> _Compared:
-    nearest = nearest_images(images, training)
-    to_held_out = _distances(nearest_images(images, held_out, leave_own_out=leave_own_out))
+    """SEARCHES of them."""
+    nearest = nearest_images(images, sets.training, rows=sets.rows, on_block=next(steps))
+    to_held_out = _distances(nearest_images(images, sets.held_out, leave_own_out=leave_own_out, on_block=next(steps)))
+    to_part = _distances(nearest_images(images, sets.training, rows=sets.part, on_block=next(steps)))
     return _Compared(
         training_images=nearest.indices,
         correlations=nearest.correlations,
         ratios=_distances(nearest) / np.maximum(to_held_out, _LEAST_DISTANCE),
-        nearer_to_training=_distances(nearest_images(images, part)) < to_held_out,
+        nearer_to_training=to_part < to_held_out,
     )
 
 

@@ -9,6 +9,7 @@ reference image, as products of matrices. Fine: the score itself for the best CA
 at most BLOCK_BYTES and REFERENCE_BYTES for each reference image.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,10 +42,13 @@ _REDUCED_AT_ONCE = 32
 _LEAST_SPREAD = 1e-3
 """Standard deviation in grey levels below which an image is blank: far above what rounding leaves of one."""
 
+OnBlock = Callable[[int, int], None]
+"""Called with the blocks of queries done and how many there are; what it raises ends the search."""
+
 
 @dataclass(frozen=True)
 class NearestImages:
-    """For each query the index of its nearest reference image, int64 (Q,), and their score, float64 (Q,), in [-1, 1].
+    """For each query the row of its nearest reference image, int64 (Q,), and their score, float64 (Q,), in [-1, 1].
 
     A blank image scores 0 with every other.
     """
@@ -57,49 +61,67 @@ def nearest_images(
     queries: NDArray[np.uint8],
     reference: NDArray[np.uint8],
     *,
+    rows: NDArray[np.int64] | None = None,
     leave_own_out: bool = False,
     candidates: int = CANDIDATES,
+    on_block: OnBlock | None = None,
 ) -> NearestImages:
     """The most similar reference image of each query; of equally similar ones, the first.
 
     Args:
         queries: uint8 (Q, S, S).
         reference: uint8 (N, S, S); it may be mapped into memory, and is read in blocks.
-        leave_own_out: the two are the same images, and each is to find another one than itself.
-        candidates: how many the fine stage looks at; from N on the search is exhaustive. More take more memory.
+        rows: those of the reference that are searched, int64 (R,); all if they are not given.
+        leave_own_out: queries and searched images are the same, and each is to find another one than itself.
+        candidates: how many the fine stage looks at; from R on the search is exhaustive. More take more memory.
+        on_block: called after each block of queries; and before, with none done, as the reference is gone through.
 
     Raises:
         ValueError: the sizes differ or are below SMALLEST_SIDE, there is no reference image, or none but the own.
     """
-    _check(queries, reference, leave_own_out=leave_own_out)
-    searched = _reduced_middles(reference)
+    rows = np.arange(len(reference)) if rows is None else rows
+    _check(queries, reference, rows, leave_own_out=leave_own_out)
+    tell, blocks = on_block or _unheard, query_blocks(len(queries))
+    searched = _reduced_middles(reference, rows, lambda: tell(0, blocks))
     indices = np.empty(len(queries), np.int64)
     correlations = np.empty(len(queries), np.float64)
-    for start in range(0, len(queries), _QUERIES_AT_ONCE):
+    for done, start in enumerate(range(0, len(queries), _QUERIES_AT_ONCE), 1):
         block = queries[start : start + _QUERIES_AT_ONCE]
         scores = _coarse_scores(block, searched)
         if leave_own_out:
             scores[np.arange(len(scores)), start + np.arange(len(scores))] = -np.inf
         for query, (image, coarse) in enumerate(zip(block, scores, strict=True), start):
             best = _best(coarse, candidates)
-            fine = (_windows(image) @ _middles(reference[best]).T).max(axis=0)
+            fine = (_windows(image) @ _middles(reference[rows[best]]).T).max(axis=0)
             fine[coarse[best] == -np.inf] = -np.inf
             found = int(fine.argmax())
-            indices[query], correlations[query] = best[found], fine[found]
+            indices[query], correlations[query] = rows[best[found]], fine[found]
+        tell(done, blocks)
     return NearestImages(indices, correlations.clip(-1, 1))
 
 
-def _check(queries: NDArray[np.uint8], reference: NDArray[np.uint8], *, leave_own_out: bool) -> None:
+def query_blocks(queries: int) -> int:
+    """How many blocks a search for so many queries has."""
+    return -(-queries // _QUERIES_AT_ONCE)
+
+
+def _unheard(done: int, blocks: int) -> None:
+    """Of a search that nobody watches."""
+
+
+def _check(
+    queries: NDArray[np.uint8], reference: NDArray[np.uint8], rows: NDArray[np.int64], *, leave_own_out: bool
+) -> None:
     side = queries.shape[-1]
     if not queries.shape[1:] == reference.shape[1:] == (side, side) or side < SMALLEST_SIDE:
         raise ValueError(
             f"images of {queries.shape[1:]} and {reference.shape[1:]} pixels: they must be squares of one size, "
             f"{SMALLEST_SIDE} pixels or more"
         )
-    if len(reference) <= int(leave_own_out):
+    if len(rows) <= int(leave_own_out):
         raise ValueError("there is no image to be the nearest")
-    if leave_own_out and len(queries) != len(reference):
-        raise ValueError(f"{len(queries)} images cannot be the same as {len(reference)}")
+    if leave_own_out and len(queries) != len(rows):
+        raise ValueError(f"{len(queries)} images cannot be the same as {len(rows)}")
 
 
 def _best(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
@@ -154,13 +176,17 @@ def _coarse_scores(queries: NDArray[np.uint8], searched: NDArray[np.float32]) ->
     return scores
 
 
-def _reduced_middles(reference: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The middle of each image, reduced: float32 (N, pixels)."""
+def _reduced_middles(
+    reference: NDArray[np.uint8], rows: NDArray[np.int64], on_block: Callable[[], None]
+) -> NDArray[np.float32]:
+    """The middle of each image at the rows, reduced: float32 (R, pixels)."""
     middle = _reducers(reference.shape[1])[SHIFT]
-    reduced = np.empty((len(reference), len(middle) ** 2), np.float32)
-    for start in range(0, len(reference), _REDUCED_AT_ONCE):
+    reduced = np.empty((len(rows), len(middle) ** 2), np.float32)
+    for start in range(0, len(rows), _REDUCED_AT_ONCE):
+        if start % _REFERENCES_AT_ONCE == 0:
+            on_block()
         block = slice(start, start + _REDUCED_AT_ONCE)
-        middles = middle @ reference[block].astype(np.float64) @ middle.T
+        middles = middle @ reference[rows[block]].astype(np.float64) @ middle.T
         reduced[block] = _normalised(middles.reshape(len(middles), -1))
     return reduced
 

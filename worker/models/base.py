@@ -68,15 +68,16 @@ class CommonHyperparameters(BaseModel):
         0.0,
         ge=0,
         le=1000,
-        description="Gamma of the R1 penalty: half of it times the mean squared norm of the discriminator's gradient "
-        "at real images joins its loss (Mescheder et al. 2018). 0: no penalty, and no metric `r1`.",
+        description="Of the R1 penalty: half of it times the mean squared norm of the discriminator's gradient at real "
+        "images joins its loss (Mescheder et al. 2018), the mean over real and generated images, where the paper has "
+        "the sum: w is the paper's gamma of 2w. 0: no penalty, and no metric `r1`.",
     )
     r1_every: int = Field(
         16,
         ge=1,
         le=1000,
         description="The R1 penalty is taken at the first step and then every so many steps, times their number "
-        "(Karras et al. 2020).",
+        "(Karras et al. 2020): in the mean the same gradient, but not the same updates, which optimizers normalise.",
     )
     optimizer: Literal["rmsprop", "adam"] = Field(
         "rmsprop", description="Of both networks; `adam` with beta_1 = 0.5 (Radford et al. 2016)."

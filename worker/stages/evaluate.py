@@ -1,8 +1,9 @@
 """Compares synthetic images of a training with real ones of its dataset: how near, how varied, and whether copied.
 
-Every metric is told beside its floor, what real images have among themselves, and all that makes a number doubtful is
-told in a sentence. A training is compared with images of its classes alone; where it has learnt to tell them apart, the
-synthetic images have the same mix of classes as the real ones, and what each class comes to is told, too.
+Every metric is told beside its floor, what real images have among themselves, and once more of as many images as that
+has, to be compared with it. All that makes a number doubtful is told in a sentence. A training is compared with images
+of its classes alone; where it has learnt to tell them apart, the synthetic images have the same mix of classes as the
+real ones, and what each class comes to is told, too.
 """
 
 import time
@@ -14,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.context import JobContext, StopRequested
-from worker.contract.checkpoints import read_record
-from worker.contract.compared_part import check_reference
+from worker.contract.checkpoints import best_of, list_records, read_record
+from worker.contract.compared_part import check_reference, part_to_compare_with
 from worker.contract.errors import CheckpointMissing
-from worker.contract.requests import MIN_EVALUATED, ClassChoice, EvaluationRequest
+from worker.contract.requests import MIN_EVALUATED, ClassChoice, ClassicalPreset, EvaluationRequest
 from worker.contract.results import EvaluationResult, FeatureInfo, Measurement
 from worker.contract.space import evaluation_bytes
 from worker.dataset import Dataset
@@ -28,6 +29,7 @@ from worker.metrics.features import FeatureExtractor, Features
 from worker.metrics.floor import floor
 from worker.metrics.memorisation import memorisation, worst_pairs_grid
 from worker.population import kept_to, labels_of
+from worker.sources.base import SPLITS
 from worker.sources.pixels import encode_png, tile
 from worker.synthetic_images import synthetic_images
 
@@ -47,6 +49,7 @@ def evaluate(
     context: JobContext,
     *,
     classes: ClassChoice | None = None,
+    classical_augmentation: ClassicalPreset | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> EvaluationResult:
     """Draw images, compare them, and publish two pictures: a grid, and the pairs that look most like copies.
@@ -56,6 +59,7 @@ def evaluate(
         dataset: That of the training.
         context: The job.
         classes: Those that the training was kept to, as it was asked for.
+        classical_augmentation: What the training was shown in place of its images.
         clock: Seconds.
 
     Raises:
@@ -79,8 +83,12 @@ def evaluate(
     if not extractor.comparable_with_published:
         caveats.insert(0, _ONLY_AMONG_EACH_OTHER.format(extractor.name))
     caveats += extractor.caveats
+    if _chosen_by_reference(request, dataset, context):
+        caveats.append(_CHOSEN_HERE.format(request.reference))
     subgroups, more = _subgroups(record.classes.names, real, synthetic, labels or (), extractor, request.seed, context)
     copied = _copies(request, dataset, synthetic, extractor, caveats, context)
+    if copied is not None and classical_augmentation is not None:
+        caveats.append(_VARIANTS_UNSEARCHED.format(classical_augmentation))
     _publish_grid(synthetic, real, context)
     return EvaluationResult(
         checkpoint=request.checkpoint,
@@ -99,6 +107,16 @@ def evaluate(
         memorisation=copied,
         caveats=(*caveats, *more),
         seconds=round(clock() - began, 3),
+    )
+
+
+def _chosen_by_reference(request: EvaluationRequest, dataset: Dataset, context: JobContext) -> bool:
+    """Whether the checkpoint is the best by evaluations on the way with the very part that it is compared with now."""
+    best = best_of(list_records(context.store.folder(request.training)))
+    if best is None or best.step != request.checkpoint:
+        return False
+    return request.reference == part_to_compare_with(
+        dataset.image_size, {part: len(dataset.indices(part)) for part in SPLITS}
     )
 
 
@@ -159,7 +177,7 @@ def _measure(
             value = asdict(metric(*sets))
             if warning := value.pop("warning", None):
                 caveats.append(str(warning))
-            measured[name] = _with_floor(value, sets[0], metric, seed, len(synthetic))
+            measured[name] = _with_floor(value, sets[0], sets[1], metric, seed)
     context.progress(phase, everything, everything, "metrics")
     return measured, caveats
 
@@ -193,13 +211,18 @@ def _subgroups(
     return measured, caveats
 
 
-def _with_floor(value: dict[str, Any], real: NDArray[Any], metric: Metric, seed: int, images: int) -> Measurement:
+def _with_floor(
+    value: dict[str, Any], real: NDArray[Any], synthetic: NDArray[Any], metric: Metric, seed: int
+) -> Measurement:
+    """A metric's value beside its floor and, since few images inflate it, the metric of as few; both are mixed."""
     if len(real) < 2 * MIN_EVALUATED:
         return Measurement(value=value, floor=None, floor_images=None)
-    among_real = floor(real, metric, seed=seed, images=images)
-    lowest = asdict(among_real.result)
-    lowest.pop("warning", None)
-    return Measurement(value=value, floor=lowest, floor_images=among_real.images)
+    among_real = floor(real, metric, seed=seed, images=len(synthetic))
+    few = among_real.images
+    of_as_few, lowest = asdict(metric(real[:few], synthetic[:few])), asdict(among_real.result)
+    for each in (of_as_few, lowest):
+        each.pop("warning", None)
+    return Measurement(value=value, value_at_floor_images=of_as_few, floor=lowest, floor_images=few)
 
 
 def _copies(
@@ -210,7 +233,10 @@ def _copies(
     caveats: list[str],
     context: JobContext,
 ) -> dict[str, Any] | None:
-    """Whether synthetic images are copies of training images, and the picture of the pairs that look most like it."""
+    """Whether synthetic images are copies of training images, and the picture of the pairs that look most like it.
+
+    Real images are told by their places in the dataset, which items.csv has as `index`.
+    """
     held_out = dataset.indices("validation" if request.reference == "train" else request.reference)
     if len(held_out) < MIN_EVALUATED:
         caveats.append(
@@ -219,18 +245,24 @@ def _copies(
         )
         return None
     _stop_if_told(context)
-    context.progress("memorisation", 0, None, "images")
+    context.progress("memorisation", 0, None, "blocks")
+
+    def tell(done: int, blocks: int) -> None:
+        context.progress("memorisation", done, blocks, "blocks")
+        _stop_if_told(context)
+
     chance = np.random.default_rng(request.seed)
-    others = np.asarray(dataset.images[np.sort(chance.permutation(held_out)[:SEARCHED_FOR])])
-    training = dataset.images[dataset.indices("train")]
-    some = synthetic[:SEARCHED_FOR]
-    found = memorisation(some, training, others, seed=request.seed)
-    context.progress("memorisation", len(some), len(some), "images")
-    grid = worst_pairs_grid(found.worst, some, training)
+    others, training = np.sort(chance.permutation(held_out)[:SEARCHED_FOR]), dataset.indices("train")
+    some, images = synthetic[:SEARCHED_FOR], dataset.images
+    found = memorisation(
+        some, images, images, seed=request.seed, training_rows=training, held_out_rows=others, on_block=tell
+    )
+    grid = worst_pairs_grid(found.worst, some, images)
     context.store.publish_bytes(encode_png(grid, _TEXT), context.resource_id, "nearest.png")
-    sample = np.sort(chance.permutation(len(training))[:SEARCHED_BY_FEATURES])
-    worst = some[[pair.image for pair in found.worst]], training[[pair.training_image for pair in found.worst]]
-    ours, seen, unseen, *pairs = _features(extractor, (some, training[sample], others, *worst), "proximity", context)
+    sample = training[np.sort(chance.permutation(len(training))[:SEARCHED_BY_FEATURES])]
+    worst = some[[pair.image for pair in found.worst]], images[[pair.training_image for pair in found.worst]]
+    sets = (some, images[sample], images[others], *worst)
+    ours, seen, unseen, *pairs = _features(extractor, sets, "proximity", context)
     told = asdict(found)
     told["in_features"] = asdict(feature_proximity(ours, seen, unseen, (pairs[0], pairs[1])))
     if warning := told.pop("warning"):
@@ -241,6 +273,14 @@ def _copies(
 _ONLY_AMONG_EACH_OTHER = (
     "Distances are over the features {!r}, not over those of published ones: compare them with each other and with "
     "their floor alone."
+)
+_CHOSEN_HERE = (
+    "The checkpoint was chosen as the best by images of the part {!r}, the same that it is compared with here, which "
+    'flatters it. Take `"reference": "test"`.'
+)
+_VARIANTS_UNSEARCHED = (
+    "The training was shown variants of its images (classical augmentation, {!r}), and the search for copies compares "
+    "with the unchanged images alone: many copies of variants pass unseen."
 )
 _TEXT = {"Synthetic": "in part", "Software": "RaGAN"}
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -11,7 +12,11 @@ from markdown_it import MarkdownIt
 
 from app import cards
 from app.card_facts import LISTED_CHARACTERS, collect
+from app.measures import MEASURES
+from ended import checkpoint_file
+from worker.contract.checkpoints import LearntClasses
 from worker.contract.resources import view
+from worker.contract.results import BestCheckpoint
 
 NASTY = (
     "<script>alert(1)</script> **bold** [x](javascript:alert(2)) | `code` &lt; ![y](http://z/) {{ 7*7 }} \\ \n# title"
@@ -80,8 +85,8 @@ def test_it_tells_what_was_learnt_from_how_and_what_came_of_it(told, change, dat
         "| split | train: 100, validation: 60, test: 0 |",
         "| family | tiny16 |",
         "| checkpoint | step 30 of 30 |",
-        "| Fréchet distance | 75.47 | 3.948 | 0 is best; near the floor is as good as real |",
-        "| recall | 0.5 | n/a | kinds of real image that are drawn; 1 is best |",
+        "| Fréchet distance | 75.47 | 81.25 | 3.948 | 0 is best; of as few images near the floor: as good as real |",
+        "| recall | 0.5 | n/a | n/a | kinds of real image that are drawn; 1 is best |",
         "| copies | 0 | synthetic images that are suspiciously near |",
         "- 60 images are too few for 64 dimensions, which need 313: the distance comes out too large.",
         "Licence: CC BY 4.0",
@@ -175,6 +180,61 @@ def test_what_was_not_looked_for_is_said(told, store, evaluation):
     manifest = store.read_manifest(evaluation)
     store.write_manifest(manifest.model_copy(update={"result": manifest.result | {"memorisation": None}}))
     assert "This was not looked for" in cards.as_markdown(told())
+
+
+def every_metric(number):
+    return {
+        name: {"value": dict.fromkeys(words.meanings, number), "floor": None, "floor_images": None}
+        for name, words in MEASURES.items()
+    }
+
+
+def test_each_class_has_a_table_of_all_metrics(told, change, evaluation):
+    change(evaluation, result={"subgroups": {"Mass": every_metric(0.125), "Nodule|<b>": every_metric(0.375)}})
+    facts = told()
+    text = cards.as_markdown(facts)
+    mass, nodule = text.index("### Of Mass alone"), text.index("### Of Nodule\\|\\<b\\> alone")
+    for part, value in ((text[mass:nodule], "0.125"), (text[nodule:], "0.375")):
+        for words in MEASURES.values():
+            for name, meaning in words.meanings.values():
+                assert f"| {name} | {value} | n/a | n/a | {meaning} |" in part.replace("\\", "")
+    page = Page(cards.as_page(facts))
+    assert "Of Mass alone" in page.text
+    assert "Of Nodule|<b> alone" in page.text
+    assert len(page.all("table")) == len(Page(cards.as_page(replace(facts, subgroups=()))).all("table")) + 2
+
+
+def test_it_tells_which_classes_a_training_was_kept_to_and_what_chose_the_checkpoint(
+    told, change, store, dataset, training
+):
+    change(
+        training,
+        request={
+            "classes": {"by": "labels", "only": ["Mass", "Nodule"]},
+            "evaluate_every": 10,
+            "evaluate_metrics": ["kernel_distance", "recall"],
+        },
+    )
+    best = BestCheckpoint(step=30, metric="kernel_distance", value=0.5)
+    name, content = checkpoint_file(30, dataset, best=best)
+    store.publish_bytes(content, training, name)
+    text = cards.as_markdown(told())
+    for line in (
+        "| classes | Mass, Nodule |",
+        "| evaluated on the way | every 10 steps: kernel distance, recall |",
+        "| best checkpoint | step 30, by kernel distance |",
+    ):
+        assert line in text.splitlines()
+    assert "the validation part of the\ndataset, kept to the classes Mass, Nodule, all of 16 pixels" in text
+
+
+def test_classes_that_were_learnt_are_named_though_none_was_asked_for(told, store, dataset, training):
+    assert "kept to the classes" not in cards.as_markdown(told())
+    name, content = checkpoint_file(30, dataset, LearntClasses(by="sex", names=("F", "M")))
+    store.publish_bytes(content, training, name)
+    text = cards.as_markdown(told())
+    assert "kept to the classes F, M, all of" in text
+    assert "| classes | F, M |" in text.splitlines()
 
 
 def test_results_without_a_place_of_their_own_are_told_too(told, change, evaluation):

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -192,9 +193,33 @@ def test_draws_from_a_step_the_newest_or_the_best(ragan, store, dataset, trainin
 
 def test_shows_an_evaluation_in_words_with_its_caveats(ragan, evaluation):
     output = ragan("status", evaluation).output
-    for shown in ("60 synthetic images to 60 real ones", "Fréchet distance", "75.47", "3.948", "0 is best", "copies"):
+    for shown in (
+        "60 synthetic images to 60 real ones",
+        "Fréchet distance",
+        "75.47",
+        "81.25",
+        "3.948",
+        "0 is best",
+        "copies",
+    ):
         assert shown in output
     assert "• 60 images are too few" in output
+
+
+def test_shows_what_each_class_comes_to(ragan, store, evaluation):
+    manifest = store.read_manifest(evaluation)
+    numbers = manifest.result["metrics"]
+    far = {"frechet_distance": numbers["frechet_distance"] | {"value": {"distance": 23.75}}}
+    subgroups = {"Mass": numbers, "[red]Nodule": numbers | far}
+    store.write_manifest(manifest.model_copy(update={"result": manifest.result | {"subgroups": subgroups}}))
+    of_all, of_mass, of_nodules = re.split(r"Of .+ alone", ragan("status", evaluation).output)
+    assert "75.47" in of_all
+    assert "75.47" in of_mass
+    assert "23.75" in of_nodules
+    assert "Of [red]Nodule alone" in ragan("status", evaluation).output
+    for part in (of_mass, of_nodules):
+        assert "precision" in part
+        assert "recall" in part
 
 
 @pytest.mark.parametrize("searched", [True, False])

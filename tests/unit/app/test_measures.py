@@ -35,8 +35,15 @@ def test_the_words_are_those_of_the_metrics():
 
 
 def test_a_number_stands_beside_its_floor():
-    shown = list(figures("precision_recall", {"value": {"precision": 0.5, "recall": 0.1}, "floor": {"recall": 0.9}}))
-    assert [(each.name, each.value, each.floor) for each in shown] == [("precision", 0.5, None), ("recall", 0.1, 0.9)]
+    measured = {
+        "value": {"precision": 0.5, "recall": 0.1},
+        "value_at_floor_images": {"recall": 0.2},
+        "floor": {"recall": 0.9},
+    }
+    shown = [
+        (each.name, each.value, each.at_floor_images, each.floor) for each in figures("precision_recall", measured)
+    ]
+    assert shown == [("precision", 0.5, None, None), ("recall", 0.1, 0.2, 0.9)]
     (copies,) = memorisation_figures({"copies": 3})
     assert (copies.name, copies.value, copies.floor) == ("copies", 3, None)
 

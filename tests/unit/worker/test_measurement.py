@@ -3,6 +3,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from worker import measurement
 from worker.contract.requests import DISTANCES, TrackedMetric
 from worker.measurement import TRACKED, over_features, over_images
 
@@ -33,3 +34,10 @@ def test_where_there_are_more_of_one_kind_those_that_come_first_are_compared() -
     distance = over_images(0)["sliced_wasserstein_distance"]
     assert distance(images, images[:40]).mean == 0
     assert distance(images[:40], images).mean == 0
+
+
+def test_the_sliced_wasserstein_distance_takes_no_more_images_than_there_is_memory_for(monkeypatch) -> None:
+    monkeypatch.setattr(measurement, "MOST_BY_PATCHES", 30)
+    images, others = np.random.default_rng(0).integers(0, 256, (2, 50, 16, 16), np.uint8)
+    others[:30] = images[:30]
+    assert over_images(0)["sliced_wasserstein_distance"](images, others).mean == 0

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage  # type: ignore[import-untyped]  # it ships no types
 
 from worker.contract.errors import InvalidRequest
-from worker.metrics.memorisation import WORST_PAIRS, Memorisation, memorisation, worst_pairs_grid
+from worker.metrics.memorisation import WORST_PAIRS, Memorisation, Pair, memorisation, worst_pairs_grid
 from worker.metrics.shifted_correlation import SHIFT, SMOOTHING
 from worker.sources.phantom import Phantom
 from worker.sources.pixels import SEPARATOR, fit_square
@@ -236,6 +236,35 @@ def test_duplicates_change_nothing_but_indices() -> None:
     # The first of the held-out images stands at 3 now, the others behind the second one of it.
     assert doubled.nearest_held_out.image == (plain.nearest_held_out.image + 4 if plain.nearest_held_out.image else 3)
     assert replace(doubled, nearest_held_out=plain.nearest_held_out) == plain
+
+
+def test_rows_of_one_array_are_told_by_their_places_in_it() -> None:
+    synthetic, training, held_out = noise(12), noise(10, seed=1), noise(6, seed=2)
+    plain = memorisation(synthetic, training, held_out, seed=0)
+    training_rows, held_out_rows = np.arange(1, 31, 3), np.arange(0, 18, 3)
+    images = noise(40, seed=3)
+    images[training_rows], images[held_out_rows] = training, held_out
+    among_all = memorisation(
+        synthetic, images, images, seed=0, training_rows=training_rows, held_out_rows=held_out_rows
+    )
+
+    def placed(pair: Pair, image: int) -> Pair:
+        return replace(pair, image=image, training_image=training_rows[pair.training_image])
+
+    assert among_all == replace(
+        plain,
+        nearest_held_out=placed(plain.nearest_held_out, held_out_rows[plain.nearest_held_out.image]),
+        worst=tuple(placed(pair, pair.image) for pair in plain.worst),
+    )
+
+
+def test_blocks_of_all_searches_are_told_together() -> None:
+    told: list[tuple[int, int]] = []
+    memorisation(noise(20), noise(20, seed=1), noise(5, seed=2), seed=0, on_block=lambda *numbers: told.append(numbers))
+    done = [each for each, _ in told]
+    assert {blocks for _, blocks in told} == {3 * 2 + 3 * 1}
+    assert done == sorted(done)
+    assert set(done) == set(range(10))
 
 
 def test_of_too_many_held_out_images_some_are_drawn() -> None:

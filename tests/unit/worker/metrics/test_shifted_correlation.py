@@ -175,6 +175,50 @@ def test_images_may_lie_on_the_disk(tmp_path: Path) -> None:
     assert nearest_images(images[7:9], mapped).indices.tolist() == [7, 8]
 
 
+def test_some_rows_are_searched_as_if_they_were_all_and_found_where_they_are() -> None:
+    images, queries = clouds(60), clouds(5, seed=1)
+    rows = np.arange(3, 60, 2)
+    among_rows, alone = nearest_images(queries, images, rows=rows), nearest_images(queries, images[rows])
+    assert among_rows.indices.tolist() == rows[alone.indices].tolist()
+    np.testing.assert_array_equal(among_rows.correlations, alone.correlations)
+    others = nearest_images(images[rows], images, rows=rows, leave_own_out=True)
+    assert not set(others.indices.tolist()) - set(rows.tolist())
+    assert (others.indices != rows).all()
+
+
+class CountedReads:
+    """An array on the disk that knows of how many images the largest read was."""
+
+    def __init__(self, images: NDArray[np.uint8]) -> None:
+        self.images, self.shape, self.largest = images, images.shape, 0
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        self.largest = max(self.largest, len(rows))
+        return self.images[rows]
+
+
+def test_no_more_than_a_block_of_the_searched_rows_is_read_at_once() -> None:
+    counted = CountedReads(clouds(200))
+    nearest_images(clouds(3), counted, rows=np.arange(0, 200, 2))  # type: ignore[arg-type]  # all that is asked of it
+    assert counted.largest == 32
+
+
+def test_every_block_is_told_and_may_end_the_search() -> None:
+    told: list[tuple[int, int]] = []
+    nearest_images(clouds(40), clouds(20), on_block=lambda done, blocks: told.append((done, blocks)))
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+    def stop(done: int, _: int) -> None:
+        if done == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        nearest_images(clouds(40), clouds(20), on_block=stop)
+
+
 @pytest.mark.parametrize(
     ("queries", "reference", "leave_own_out", "sentence"),
     [

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ from numpy.typing import NDArray
 from trainers import labelled_dataset
 from worker import extractors, synthetic_images
 from worker.context import StopRequested
-from worker.contract.checkpoints import latest
+from worker.contract.checkpoints import RECORD_FILE, checkpoint_name, latest
 from worker.contract.errors import CheckpointMissing, InvalidRequest
-from worker.contract.requests import ClassChoice, EvaluationRequest, TrainingRequest
+from worker.contract.requests import ClassChoice, ClassicalPreset, EvaluationRequest, TrainingRequest
 from worker.contract.resources import Kind
-from worker.contract.results import EvaluationResult
+from worker.contract.results import BestCheckpoint, EvaluationResult
 from worker.dataset import Dataset
 from worker.sampling import load_sampler
 from worker.sources.phantom import Phantom
@@ -86,10 +87,15 @@ def trained(context: Any, dataset: Dataset, family: str) -> str:
 
 
 def run(
-    context: Any, dataset: Dataset, training: str, classes: ClassChoice | None = None, **more: Any
+    context: Any,
+    dataset: Dataset,
+    training: str,
+    classes: ClassChoice | None = None,
+    classical_augmentation: ClassicalPreset | None = None,
+    **more: Any,
 ) -> EvaluationResult:
     asked = EvaluationRequest(**{"training": training, "checkpoint": 2, "count": COUNT} | more)
-    return evaluate(asked, dataset, context, classes=classes)
+    return evaluate(asked, dataset, context, classes=classes, classical_augmentation=classical_augmentation)
 
 
 def test_every_metric_is_told_beside_its_floor_and_the_pictures_are_published(job_context, dataset, training) -> None:
@@ -101,6 +107,7 @@ def test_every_metric_is_told_beside_its_floor_and_the_pictures_are_published(jo
     for measured in result.metrics.values():
         assert measured.floor is not None
         assert measured.floor.keys() == measured.value.keys()
+        assert measured.value_at_floor_images.keys() == measured.value.keys()
         assert measured.floor_images == VALIDATED // 2
     far = result.metrics["frechet_distance"]
     assert far.value["distance"] > 10 * far.floor["distance"]
@@ -140,6 +147,73 @@ def test_real_images_are_as_near_as_their_floor_and_training_images_are_found_ou
     assert [pair["correlation"] for pair in copied.memorisation["worst"]] == pytest.approx([1] * 10)
     assert copied.memorisation["in_features"]["nearer_than_held_out"] == 1
     assert copied.memorisation["in_features"]["worst_pairs"] == pytest.approx([0] * 10, abs=1e-6)
+
+
+def test_real_images_beat_no_floor_at_its_own_number_of_images(job_context, dataset, training, monkeypatch) -> None:
+    real = dataset.images[dataset.indices("validation")]
+    # As near as can be: of all of them, the distance is below that between the halves.
+    monkeypatch.setattr(stage, "synthetic_images", lambda *_: real[::-1])
+    monkeypatch.setattr(stage, "_copies", lambda *_: None)
+    result = run(job_context(Kind.EVALUATION.new_id()), dataset, training)
+    measured = result.metrics["frechet_distance"]
+    assert measured.value["distance"] < measured.floor["distance"] / 2
+    assert measured.value_at_floor_images["distance"] > measured.floor["distance"] / 2
+
+
+@pytest.mark.parametrize(
+    ("best", "reference", "is_told"),
+    [(2, "validation", True), (1, "validation", False), (2, "train", False), (None, "validation", False)],
+)
+def test_that_the_best_was_chosen_by_what_it_is_compared_with_is_told(
+    job_context, dataset, training, best, reference, is_told
+) -> None:
+    context = job_context(Kind.EVALUATION.new_id())
+    record = latest(context.store.folder(training))
+    found = BestCheckpoint(step=best, metric="frechet_distance", value=1.0) if best else None
+    file = f"{checkpoint_name(2)}/{RECORD_FILE}"
+    context.store.publish_bytes(record.model_copy(update={"best": found}).model_dump_json().encode(), training, file)
+    result = run(context, dataset, training, reference=reference)
+    context.store.publish_bytes(record.model_dump_json().encode(), training, file)
+    assert any('Take `"reference": "test"`' in caveat for caveat in result.caveats) == is_told
+
+
+def test_that_copies_of_variants_pass_unseen_is_told(job_context, dataset, training) -> None:
+    for preset in ("paper", None):
+        result = run(job_context(Kind.EVALUATION.new_id()), dataset, training, classical_augmentation=preset)
+        assert any("(classical augmentation, 'paper')" in caveat for caveat in result.caveats) == (preset == "paper")
+
+
+def test_images_that_are_alike_are_told_by_their_index_in_the_dataset(
+    job_context, dataset, training, monkeypatch
+) -> None:
+    # Validated first, then trained: a place in either part is no place in the dataset.
+    turned = Dataset(Path(), dataset.images, np.repeat(np.array([1, 0], np.uint8), [VALIDATED, TRAINED + TESTED]))
+    leaked = turned.images.copy()
+    leaked[7] = leaked[VALIDATED + 5][:, ::-1]
+    turned = replace(turned, images=leaked)
+    monkeypatch.setattr(stage, "synthetic_images", lambda *_: leaked[turned.indices("train")])
+    found = run(job_context(Kind.EVALUATION.new_id()), turned, training)
+    assert {pair["training_image"] - pair["image"] for pair in found.memorisation["worst"]} == {VALIDATED}
+    nearest = found.memorisation["nearest_held_out"]
+    assert (nearest["image"], nearest["training_image"]) == (7, VALIDATED + 5)
+    sentence = f"Held-out image 7 is as near to training image {VALIDATED + 5} "
+    assert any(sentence in caveat for caveat in found.caveats)
+
+
+def test_a_stop_is_heard_during_the_search_for_copies(job_context, dataset, training, monkeypatch) -> None:
+    context = job_context(Kind.EVALUATION.new_id())
+    searching = 0
+
+    def should_stop() -> bool:
+        nonlocal searching
+        last = context.last_progress
+        searching += last is not None and last.phase == "memorisation" and last.total is not None
+        return searching >= 2
+
+    monkeypatch.setattr(context, "should_stop", should_stop)
+    with pytest.raises(StopRequested):
+        run(context, dataset, training)
+    assert (context.last_progress.phase, context.last_progress.unit) == ("memorisation", "blocks")
 
 
 @pytest.fixture
@@ -234,6 +308,7 @@ def test_with_few_real_images_there_is_no_floor_and_none_held_out_no_search_for_
     context = job_context(Kind.EVALUATION.new_id())
     result = run(context, few, training, reference="train")
     assert {measured.floor for measured in result.metrics.values()} == {None}
+    assert {measured.value_at_floor_images for measured in result.metrics.values()} == {None}
     assert result.memorisation is None
     assert any("0 held-out images are too few" in caveat for caveat in result.caveats)
     assert not (context.store.folder(context.resource_id) / "nearest.png").exists()
